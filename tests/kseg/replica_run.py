@@ -1,4 +1,4 @@
-"""Trains a small network on one and on two logical CPUs and prints both runs as JSON; run by test_replicas.py.
+"""Trains on one and on two logical CPUs and prints both runs as JSON; run by test_replicas.py.
 
 A process of its own: the logical devices must be made before TensorFlow starts.
 """
@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kseg.averaging import WeightAverage
 from kseg.losses.cross_entropy import CrossEntropy
 from kseg.metrics import ConfusionMatrix
-from kseg.optimizers import build_optimizer
+from kseg.optimizers import build_optimizer, skipped_steps
 from kseg.schedules import build_schedule
 
 
@@ -55,14 +56,75 @@ def train(strategy: tf.distribute.Strategy, optimizer: str) -> dict:
     }
 
 
+# Of two examples each; what overflows does so on one replica alone.
+BATCHES = [[1.0, 2.0], [0.5, 0.25], [np.inf, 1.0], [-1.0, 1.5], [2.0, -2.0], [1.0, np.nan], [3.0, 0.125], [1.0, 1.0]]
+
+
+def share(strategy: tf.distribute.Strategy, batch) -> tf.Tensor:
+    """Each replica's examples of a batch [2]."""
+    parts = np.split(np.float32(batch), strategy.num_replicas_in_sync)
+    return strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+    )
+
+
+def copies(strategy: tf.distribute.Strategy, variable) -> list:
+    """A variable's value on every replica."""
+    return [copy.numpy().tolist() for copy in strategy.experimental_local_results(variable)]
+
+
+def follow(strategy: tf.distribute.Strategy, **options) -> dict:
+    """Two weights that follow the gradients of BATCHES, those with an infinite loss only where it is scaled."""
+    with strategy.scope():
+        weights = [keras.Variable(np.float32([1.0, 2.0])), keras.Variable(np.float32(3.0))]
+        optimizer = build_optimizer("adamw", learning_rate=0.1, weight_decay=0.1, **options)
+        optimizer.build(weights)
+
+    def step(examples):
+        with tf.GradientTape() as tape:
+            first, second = (weight.value for weight in weights)
+            loss = tf.reduce_sum(examples * tf.reduce_sum(first**2)) + tf.reduce_sum(examples**2 * second)
+            loss = optimizer.scale_loss(loss)
+        optimizer.apply(tape.gradient(loss, [first, second]), weights)
+
+    run = tf.function(lambda examples: strategy.run(step, args=(examples,)))
+    batches = [batch for batch in BATCHES if options["loss_scaled"] or np.isfinite(batch).all()]
+    for batch in batches:
+        run(share(strategy, batch))
+    return {
+        "weights": [copies(strategy, weight.value) for weight in weights],
+        "updates": int(keras.ops.convert_to_numpy(optimizer.iterations)),
+        "skipped": skipped_steps(optimizer, len(batches)),
+    }
+
+
+def averaged(strategy: tf.distribute.Strategy) -> dict:
+    """A weight and the statistics of a normalisation that is not synchronized, averaged once and swapped."""
+    with strategy.scope():
+        weight, norm = keras.Variable(np.float32(1.0)), keras.layers.BatchNormalization(momentum=0.5)
+        norm.build((None, 1))
+        average = WeightAverage([weight, *norm.variables], decay=0.9)
+    weight.assign(11.0)
+    step = tf.function(lambda pixels: strategy.run(lambda x: norm(x[:, None], training=True), args=(pixels,)))
+    step(share(strategy, [2.0, 6.0]))
+    average.update()
+    average.swap()
+    swapped = [copies(strategy, each.value) for each in (weight, norm.moving_mean)]
+    average.swap()
+    return {"swapped": swapped, "back": [copies(strategy, each.value) for each in (weight, norm.moving_mean)]}
+
+
 if __name__ == "__main__":
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     labels = np.concatenate([batch for _, batch in data(1, batch=4).as_numpy_iterator()])
-    runs = {}
+    one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert two.num_replicas_in_sync == 2
+    runs = {"averaged": averaged(two), "followed": []}
     for kind in ("sgd", "adamw"):
-        two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-        assert two.num_replicas_in_sync == 2
-        runs[kind] = {"one": train(tf.distribute.get_strategy(), kind), "two": train(two, kind)}
+        runs[kind] = {"one": train(one, kind), "two": train(two, kind)}
         runs[kind]["valid"] = int((labels != 255).sum())
+    for steps, norm, scaled in [(1, 0.5, False), (1, None, True), (2, 0.5, False), (2, 0.5, True)]:
+        options = {"accumulation_steps": steps, "clip_norm": norm, "loss_scaled": scaled}
+        runs["followed"].append({"options": options, "one": follow(one, **options), "two": follow(two, **options)})
     print("RUNS " + json.dumps(runs))

@@ -7,23 +7,26 @@ import keras
 from keras import ops
 
 from kseg.errors import UsageError
+from kseg.optimizers.gradients import Gradients
 
 
-class _ReferenceRules:
+class _ReferenceRules(Gradients):
     """Mixin before a Keras optimizer: per-variable rates, and weight decay inside the update of each variable.
 
     Keras has no learning-rate multiplier per variable, and its own `weight_decay` is decoupled for every optimizer.
     Here the multiplied thing is the rate, not the gradient: for adam, rmsprop and adagrad a multiplied gradient would
-    cancel out. Every trainable variable decays, biases and batch normalisation included, as in GluonCV's train.py
-    without --no-wd.
+    cancel out.
 
     Args:
         is_head: whether a `keras.Variable` belongs to the head; asked once, when the optimizer is built.
         head_multiplier: rate of the head's variables / rate of the others.
         rate_multipliers: instead of these two, a multiplier for each trainable variable in order (from a saved config).
-        coupled_decay: wd in gradient + wd * variable, before momentum (L2 regularisation; MXNet's `wd`).
+        no_decay: whether a `keras.Variable` is left out of the decay; asked once. None = all decay, biases and batch
+            normalisation included, as in GluonCV's train.py without --no-wd.
+        decays: instead of it, whether each trainable variable decays, in order (from a saved config).
+        coupled_decay: wd in gradient + wd * variable, before momentum, after clipping (L2; MXNet's `wd`).
         decoupled_decay: wd in variable -= rate * wd * variable (AdamW, https://arxiv.org/abs/1711.05101).
-        **kwargs: of the Keras optimizer.
+        **kwargs: of `Gradients` and the Keras optimizer.
     """
 
     def __init__(
@@ -32,6 +35,8 @@ class _ReferenceRules:
         is_head: Callable[[keras.Variable], bool] | None = None,
         head_multiplier: float = 1.0,
         rate_multipliers: list[float] | None = None,
+        no_decay: Callable[[keras.Variable], bool] | None = None,
+        decays: list[bool] | None = None,
         coupled_decay: float = 0.0,
         decoupled_decay: float = 0.0,
         **kwargs,
@@ -40,11 +45,13 @@ class _ReferenceRules:
         self.is_head = is_head
         self.head_multiplier = head_multiplier
         self.rate_multipliers = rate_multipliers
+        self.no_decay = no_decay
+        self.decays = decays
         self.coupled_decay = coupled_decay
         self.decoupled_decay = decoupled_decay
 
     def build(self, variables):
-        """Makes the slots for `variables` (keras.Variable) and looks up each one's rate."""
+        """Makes the slots for `variables` (keras.Variable) and looks up each one's rate and decay."""
         if self.built:
             return
         super().build(variables)
@@ -53,29 +60,28 @@ class _ReferenceRules:
                 self.head_multiplier if self.is_head is not None and self.is_head(variable) else 1.0
                 for variable in variables
             ]
+        if self.decays is None:
+            self.decays = [self.no_decay is None or not self.no_decay(variable) for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
-        """Updates one variable; Keras calls it with the gradient summed over the replicas."""
+        """Updates one variable."""
+        index = self._get_variable_index(variable)
         gradient = ops.cast(gradient, variable.dtype)
-        rate = ops.cast(learning_rate, variable.dtype) * self.rate_multipliers[self._get_variable_index(variable)]
-        if self.coupled_decay:
+        rate = ops.cast(learning_rate, variable.dtype) * self.rate_multipliers[index]
+        if self.coupled_decay and self.decays[index]:
             gradient = gradient + self.coupled_decay * variable
-        if self.decoupled_decay:
+        if self.decoupled_decay and self.decays[index]:
             self.assign_sub(variable, rate * self.decoupled_decay * variable)
         super().update_step(gradient, variable, rate)
 
     def get_config(self) -> dict:
-        """Constructor arguments; `is_head` is in it as the rate multipliers that it gave."""
-        multipliers = None if self.rate_multipliers is None else [float(value) for value in self.rate_multipliers]
-        config = {"rate_multipliers": multipliers}
-        return (
-            super().get_config()
-            | config
-            | {
-                "coupled_decay": self.coupled_decay,
-                "decoupled_decay": self.decoupled_decay,
-            }
-        )
+        """Constructor arguments; `is_head` and `no_decay` are in it as what they answered."""
+        return super().get_config() | {
+            "rate_multipliers": self.rate_multipliers and [float(rate) for rate in self.rate_multipliers],
+            "decays": self.decays and [bool(decays) for decays in self.decays],
+            "coupled_decay": self.coupled_decay,
+            "decoupled_decay": self.decoupled_decay,
+        }
 
 
 @keras.saving.register_keras_serializable("kseg")
@@ -152,32 +158,53 @@ def build_optimizer(
     gamma2: float = 0.9,
     head_multiplier: float = 1.0,
     is_head: Callable[[keras.Variable], bool] | None = None,
-) -> keras.optimizers.Optimizer:
+    no_decay: Callable[[keras.Variable], bool] | None = None,
+    clip_norm: float | None = None,
+    accumulation_steps: int = 1,
+    loss_scaled: bool = False,
+) -> Gradients:
     """The update rule of --optimizer, with MXNet's constants; make it in the scope of the distribution strategy.
 
     Args:
         name: "adadelta", "adagrad", "adam", "adamw", "nag", "rmsprop" or "sgd".
-        learning_rate: of the variables that are not the head's.
+        learning_rate: of the variables that are not the head's; a schedule is asked with the 0-based batch number.
         momentum: of sgd and nag.
         weight_decay: of sgd (coupled) and adamw (decoupled); the others have none.
         gamma1: rmsprop's decay of the averages of the gradient and its square.
         gamma2: rmsprop's momentum.
         head_multiplier: the head's rate is this times learning_rate.
         is_head: whether a trainable `keras.Variable` belongs to the head; None = none does.
+        no_decay: whether a trainable `keras.Variable` is left out of the decay; None = none is.
+        clip_norm: largest norm of all gradients together, > 0; greater ones are scaled down to it. None = any.
+        accumulation_steps: batches whose mean gradient makes one update, >= 1.
+        loss_scaled: whether the loss is scaled against underflow, for float16.
 
     Raises:
         UsageError: for an unknown name; lists the known ones.
     """
-    rates = {"learning_rate": learning_rate, "head_multiplier": head_multiplier, "is_head": is_head}
-    builders = {
-        "adadelta": lambda: Adadelta(**rates),
-        "adagrad": lambda: Adagrad(initial_accumulator_value=0.0, epsilon=1e-7, **rates),
-        "adam": lambda: Adam(epsilon=1e-8, **rates),
-        "adamw": lambda: Adam(epsilon=1e-8, decoupled_decay=weight_decay, name="adamw", **rates),
-        "nag": lambda: SGD(momentum=momentum, nesterov=True, name="nag", **rates),
-        "rmsprop": lambda: RMSprop(rho=gamma1, momentum=gamma2, epsilon=1e-8, centered=True, **rates),
-        "sgd": lambda: SGD(momentum=momentum, coupled_decay=weight_decay, **rates),
+    rule, constants = _rule(name, momentum, weight_decay, gamma1, gamma2)
+    rates = {"learning_rate": learning_rate, "head_multiplier": head_multiplier}
+    asked = {"is_head": is_head, "no_decay": no_decay, "loss_scaled": loss_scaled}
+    steps = accumulation_steps if accumulation_steps > 1 else None
+    return rule(**constants, **rates, **asked, global_clipnorm=clip_norm, gradient_accumulation_steps=steps)
+
+
+def _rule(name: str, momentum: float, weight_decay: float, gamma1: float, gamma2: float) -> tuple[type, dict]:
+    """The class of a rule and its constants; the arguments are `build_optimizer`'s."""
+    rules = {
+        "adadelta": (Adadelta, {}),
+        "adagrad": (Adagrad, {"initial_accumulator_value": 0.0, "epsilon": 1e-7}),
+        "adam": (Adam, {"epsilon": 1e-8}),
+        "adamw": (Adam, {"epsilon": 1e-8, "decoupled_decay": weight_decay, "name": "adamw"}),
+        "nag": (SGD, {"momentum": momentum, "nesterov": True, "name": "nag"}),
+        "rmsprop": (RMSprop, {"rho": gamma1, "momentum": gamma2, "epsilon": 1e-8, "centered": True}),
+        "sgd": (SGD, {"momentum": momentum, "coupled_decay": weight_decay}),
     }
-    if name not in builders:
-        raise UsageError(f"--optimizer={name}: allowed: {', '.join(builders)}")
-    return builders[name]()
+    if name not in rules:
+        raise UsageError(f"--optimizer={name}: allowed: {', '.join(rules)}")
+    return rules[name]
+
+
+def is_norm_or_bias(variable: keras.Variable) -> bool:
+    """Whether a variable is a batch normalisation's gamma or beta, or a bias: what GluonCV's --no-wd does not decay."""
+    return variable.path.rpartition("/")[2] in ("gamma", "beta", "bias")
