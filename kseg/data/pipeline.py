@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from kseg import records, storage
-from kseg.data import transforms
+from kseg.data.augmentation import OFF, Augmentation
+from kseg.data.transforms import evaluation_crop, training_crop
 from kseg.errors import RunError
 from kseg.labels import IGNORE
 
@@ -33,6 +34,7 @@ def train_dataset(
     base_size: int,
     crop_size: int,
     seed: int,
+    augmentation: Augmentation = OFF,
 ) -> tf.data.Dataset:
     """Augmented training batches, all epochs in one stream, ceil(samples_per_epoch / batch_size) to an epoch.
 
@@ -42,20 +44,19 @@ def train_dataset(
             the epoch goes over them again, in another order and with other crops.
         epochs: counted from 0: range(3, 5) gives what range(0, 5) gives after its third epoch.
         batch_size: over all devices, B below.
-        base_size, crop_size: pixels, c below; see `transforms.training_crop`.
+        base_size, crop_size, augmentation: of `training_crop`; c below is crop_size.
         seed: 0 to 2^63 - 1; picture k of epoch e depends only on (seed, e, k) and the shards.
 
     Returns:
-        Batches of images uint8 [B, c, c, 3] and masks uint8 [B, c, c]. Iterating raises
-        tf.errors.FailedPreconditionError if the shards do not hold `examples` pictures, and DataLossError or
-        InvalidArgumentError at a broken one, without its name; `check_readable` finds it.
+        Batches of images uint8 [B, c, c, 3] and masks uint8 [B, c, c]. Iterating raises FailedPreconditionError unless
+        the shards hold `examples` pictures, DataLossError or InvalidArgumentError at a broken one (`check_readable`).
     """
     steps = -(-samples_per_epoch // batch_size)
 
     def augmented(place: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, mask = records.decode(records.parse(serialized))
-        draw_seed = tf.stack([tf.constant(seed, tf.int64), place])
-        return transforms.training_crop(image, mask, draw_seed, base_size=base_size, crop_size=crop_size)
+        seeds = tf.stack([tf.constant(seed, tf.int64), place])
+        return training_crop(image, mask, seeds, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
 
     dataset = _training_records(paths, examples, steps * batch_size, epochs, seed)
     # Decoded after shuffling, as the buffer holds encoded pictures, and after the epochs are joined, to idle at no end.
@@ -87,7 +88,7 @@ def evaluation_dataset(
         image, mask = records.decode(records.parse(serialized))
         if batch_size == 1:
             return image, mask
-        return transforms.evaluation_crop(image, mask, crop_size=crop_size)
+        return evaluation_crop(image, mask, crop_size=crop_size)
 
     def filled(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         missing = -tf.shape(images)[0] % replicas

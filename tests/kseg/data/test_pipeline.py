@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from kseg import records
 from kseg.data import pipeline
+from kseg.data.augmentation import Augmentation
 from kseg.data.transforms import training_crop
 from kseg.errors import RunError
 from kseg.pictures import png_bytes
@@ -147,6 +148,18 @@ class TestTrainDataset:
         for k, (cropped, labels) in enumerate(dataset.unbatch()):
             expected = training_crop(image, mask, tf.constant([9, 2**32 + k]), base_size=32, crop_size=24)
             assert_same((cropped, labels), expected)
+
+    def test_augmented_crops_depend_on_epoch_and_place_alone(self, jpeg):
+        path, image, mask = jpeg
+        options = Augmentation(True, 0.5, 30.0, True, True)
+        changes = dict(examples=1, samples_per_epoch=4, seed=9, augmentation=options)
+        whole = collect(train([path], epochs=range(2), batch_size=2, **changes))
+        assert_same(collect(train([path], epochs=range(1, 2), **changes)), [array[4:] for array in whole])
+        assert len({image.tobytes() for image in whole[0]}) == 8
+        for k in range(4):
+            sizes = dict(base_size=32, crop_size=24, augmentation=options)
+            expected = training_crop(image, mask, tf.constant([9, 2**32 + k]), **sizes)
+            assert_same((whole[0][4 + k], whole[1][4 + k]), expected)
 
     def test_wrong_count_of_examples_is_an_error(self, shards):
         with pytest.raises(tf.errors.FailedPreconditionError, match="expected to contain 12"):
