@@ -93,6 +93,14 @@ def _keras_cv_resnet(name: str) -> keras.Model:
     )
 
 
+def preset_handles() -> dict[str, str]:
+    """keras-cv's ResNet (v1) presets that have weights: name -> what Kaggle calls it, "keras/resnetv1/…/2"."""
+    import keras_cv
+
+    known = keras_cv.models.ResNetBackbone.presets_with_weights
+    return {name: preset["kaggle_handle"].removeprefix("kaggle://") for name, preset in known.items()}
+
+
 def applications_name(name: str) -> str:
     """keras-cv's name of a layer -> keras.applications': "v2_stack_0_block1_2_bn" -> "conv2_block1_2_bn"."""
     return re.sub(r"^v2_stack_(\d)_", lambda match: f"conv{int(match[1]) + 2}_", name)

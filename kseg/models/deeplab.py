@@ -25,9 +25,9 @@ def deeplab_head(taps: dict, *, num_classes: int, output_stride: int, style: Sty
     """
     features = taps["stage4"]
     branches = [conv_bn_relu(features, CHANNELS, 1, name="head_aspp1", style=style)]
-    for rate in ATROUS_RATES:
+    for index, rate in enumerate(ATROUS_RATES, start=2):
         rate = rate * 8 // output_stride
-        branches.append(conv_bn_relu(features, CHANNELS, 3, dilation=rate, name=f"head_aspp_rate{rate}", style=style))
+        branches.append(conv_bn_relu(features, CHANNELS, 3, dilation=rate, name=f"head_aspp{index}", style=style))
     x = AdaptiveAveragePool(1, dtype=style.dtype, name="head_mean")(features)
     x = conv_bn_relu(x, CHANNELS, 1, name="head_mean", style=style)
     branches.append(ResizeBilinear(dtype=style.dtype, name="head_mean_spread")([x, features]))

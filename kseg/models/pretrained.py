@@ -1,41 +1,46 @@
-"""ImageNet weights of keras.applications' ResNet-50, -101 and -152 into kseg's backbone.
+"""Weights that others trained, into kseg's backbone: --use_pretrained_model and --pretrained_weights.
 
-The files are HDF5 in Keras' first weights layout: the root's attribute "layer_names" lists the layers in order, and
-each layer's group lists its arrays in "weight_names". The networks differ in two ways, both exact to undo:
+Two kinds of networks have the backbone's layer graph and differ from it in what can be undone exactly:
 
-- keras.applications' convolutions have biases. Batch normalisation follows each, so a bias moves into its moving mean.
-- Its input is BGR, kseg's RGB: the first kernel's input channels are turned round. The mean taken off is the same.
+- keras.applications' ResNets, the published ImageNet files and any local .h5 or .weights.h5 file. Their convolutions
+  may have biases; batch normalisation follows each, so a bias moves into its moving mean. Their input is BGR, kseg's
+  RGB: the first kernel's input channels are turned round. The mean taken off is the same, and so is the padding: the
+  features are equal, everywhere.
+- keras-cv's ResNetBackbone presets. Their input is RGB divided by 255, with no mean taken off, kseg's is RGB minus
+  the mean, not divided. Both differences move into the first batch normalisation (`_for_kseg_pixels`).
 
-The padding differs too, and kseg's backbone has that of keras.applications for every kind of weights.
+keras-cv's padding stays keras-cv's: around a picture it has black, kseg the mean's colour, so features differ where
+their receptive field reaches past the border. Inside they are equal, up to where they lie. A strided layer of keras-cv
+puts one row less before an even-sized input than after it, kseg the same on both sides: with height and width that are
+multiples of 4, keras-cv's features are kseg's of the picture moved up and left by 3 pixels (1 by the first convolution,
+2 by the pooling). Sizes 1 + 32 k have no shift. In the basic blocks of resnet-18 and -34 the strided 3x3 convolution
+shifts while its shortcut does not, so there the last three stages are equal for sizes 1 + 32 k only.
 """
 
-import hashlib
-import http.client
 import os
-import threading
-import time
-import urllib.request
-import uuid
+from typing import NamedTuple
 
-import h5py
 import keras
+import numpy as np
 
 from kseg.errors import RunError, UsageError
-from kseg.progress import bar
+from kseg.models import backbones, presets, published
+from kseg.models.blocks import IMAGENET_MEAN
+from kseg.models.weight_files import LAYOUTS, StoredLayer, read_layers
 
-BASE_URL = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
-# backbone: (file, md5) as in keras/src/applications/resnet.py, the files without the classifier; 95, 171 and 235 MB
-PUBLISHED = {
-    "resnet-50": ("resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", "4d473c1dd8becc155b73f8504c6f6626"),
-    "resnet-101": ("resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5", "88cf7a10940856eca736dc7b7e228a21"),
-    "resnet-152": ("resnet152_weights_tf_dim_ordering_tf_kernels_notop.h5", "ee4c566cf9a93f14d82f913c2dc6dd0c"),
-}
-LAYOUT = "HDF5 weights in the layout of keras.applications' ResNets without the classifier (…_notop.h5)"
-# A failure must be told within 30 seconds, however it fails: looking up the name and each of the host's addresses
-# have time limits of their own that add up to minutes, so the transfer is watched from outside.
-STALL_SECONDS = 15.0  # building the network, before the transfer, takes up to 10 s more
-STALL_BYTES = 60_000  # fewer than these in STALL_SECONDS count as nothing
-CHUNK_BYTES = 1 << 16
+
+class _Source(NamedTuple):
+    """Where weights come from.
+
+    Attributes:
+        title: what they are, for the log.
+        weights: the local file of HDF5 weights.
+        config: the preset's config.json; None for keras.applications' kind.
+    """
+
+    title: str
+    weights: str
+    config: str | None = None
 
 
 def check_available(backbone: str, source: str | None = None) -> None:
@@ -43,182 +48,147 @@ def check_available(backbone: str, source: str | None = None) -> None:
 
     Args:
         backbone: a name of kseg.models.backbones.VARIANTS.
-        source: a local file; None = the published weights.
+        source: None = the ImageNet weights that keras.applications publishes; else a local file of weights, a local
+            folder of keras-cv's `save_to_preset`, or the name of a keras-cv preset. What is there locally goes first.
 
     Raises:
-        UsageError: if no weights are published for this backbone; names those that have them.
-        RunError: if the local file is not there.
+        UsageError: if no weights are published for this backbone (names those that have them), or a preset's name
+            says another one.
+        RunError: if `source` is no file, no folder and no preset's name.
     """
-    if source is not None:
-        if not os.path.isfile(source):
-            raise RunError(f"--pretrained_weights={source}: no such file; expected: {LAYOUT}")
-    elif backbone not in PUBLISHED:
-        raise UsageError(
-            f"--use_pretrained_model=True: no published weights for {backbone}; allowed: {', '.join(PUBLISHED)}; "
-            "or --use_pretrained_model=False"
-        )
+    if source is None:
+        if backbone not in published.PUBLISHED:
+            raise UsageError(
+                f"--use_pretrained_model=True: no published weights for {backbone}; "
+                f"allowed: {', '.join(published.PUBLISHED)}; or --use_pretrained_model=False"
+            )
+    elif not os.path.exists(source):
+        handles = backbones.preset_handles()
+        if source not in handles:
+            raise RunError(
+                f"--pretrained_weights={source}: no such file or folder here, no preset; allowed: {LAYOUTS}; "
+                f"{presets.LAYOUT}; or the preset {', '.join(handles)}"
+            )
+        if source.split("_")[0] != backbone.replace("-", ""):  # "resnet50_imagenet"
+            raise UsageError(
+                f"--pretrained_weights={source}: contradicts --backbone={backbone}; allowed: a backbone and its preset"
+            )
 
 
 def load_pretrained(model: keras.Model, backbone: str, source: str | None = None) -> str:
-    """Replaces the weights of a segmenter's backbone by ImageNet's.
+    """Replaces the weights of a segmenter's backbone.
 
     Args:
         model: of `build_segmenter`; its head keeps its weights.
         backbone: the name it was built with.
-        source: a local file in LAYOUT; None = the published file, from the cache or downloaded.
+        source: like `check_available`. A file is taken for keras.applications' kind: its input is BGR minus the
+            ImageNet mean, undivided. Layers pair by name if the names are keras.applications', else by their order.
 
     Returns:
-        One line for the log: the file, its md5 and the number of arrays.
+        One line for the log: what was loaded, the files, their md5 and the number of arrays.
 
     Raises:
         UsageError: like `check_available`.
-        RunError: if the file cannot be had, is damaged, or does not fit the backbone.
+        RunError: if the weights cannot be had, are damaged, or do not fit the backbone.
     """
     check_available(backbone, source)
+    found = _locate(backbone, source)
+    stored = read_layers(found.weights)
+    if found.config is None and any(backbones.applications_name(layer.name) != layer.name for layer in stored):
+        raise RunError(
+            f"{found.weights}: holds a keras-cv network, whose pixels its config.json tells; "
+            f"expected: {LAYOUTS}; or {presets.LAYOUT}"
+        )
+    pairs = _pair([layer for layer in model.get_layer("backbone").layers if layer.weights], stored)
+    _check_fit(pairs, stored, found.weights, backbone)
+    _assign(pairs, keras_cv=found.config is not None)
+    config = f", {found.config} (md5 {published.md5_of(found.config)})" if found.config else ""
+    count = sum(len(layer.arrays) for layer in stored)
+    checksum = published.md5_of(found.weights)
+    return f"{found.title} into {backbone}: {found.weights} (md5 {checksum}, {count} arrays){config}"
+
+
+def _locate(backbone: str, source: str | None) -> _Source:
+    """The files that `source` means, on the local disk."""
     if source is None:
-        name, md5 = PUBLISHED[backbone]
-        source = fetch(BASE_URL + name, os.path.join(cache_folder(), name), md5)
-    layers = [layer for layer in model.get_layer("backbone").layers if layer.weights]
-    found = _read(source)
-    _check_fit(layers, found, source, backbone)
-    _assign(layers, [arrays for _, arrays in found])
-    count = sum(len(arrays) for _, arrays in found)
-    return f"ImageNet weights of {backbone}: {source} (md5 {md5_of(source)}, {count} arrays)"
+        return _Source("ImageNet weights of keras.applications", published.fetch_published(backbone))
+    if not os.path.exists(source):
+        folder = published.fetch_preset(source, backbones.preset_handles()[source])
+        preset = presets.find_preset(folder, backbone)
+        return _Source(f"keras-cv's preset {source}", preset.weights, preset.config)
+    folder = presets.folder_of(source)
+    if folder is None:
+        return _Source("weights of keras.applications' kind (BGR minus the ImageNet mean)", source)
+    preset = presets.find_preset(folder, backbone)
+    return _Source("keras-cv's preset folder", preset.weights, preset.config)
 
 
-def _read(path: str) -> list[tuple[str, list]]:
-    """(layer, its arrays) in the file's order, layers without arrays left out."""
-    try:
-        with h5py.File(path, "r") as file:
-            if "layer_names" not in file.attrs:
-                raise RunError(f"{path}: no layer_names at its root; expected: {LAYOUT}")
-            groups = [(_text(name), file[_text(name)]) for name in file.attrs["layer_names"]]
-            layers = [(name, [group[_text(w)][()] for w in group.attrs["weight_names"]]) for name, group in groups]
-    except (OSError, KeyError) as error:
-        raise RunError(f"{path}: cannot be read: {error}; expected: {LAYOUT}") from None
-    return [(name, arrays) for name, arrays in layers if arrays]
+def _pair(layers: list, stored: list[StoredLayer]) -> list[tuple]:
+    """(layer, StoredLayer) by name, or else the convolutions in their order and the batch normalisations in theirs.
 
-
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
-
-
-def _check_fit(layers: list, found: list, path: str, backbone: str) -> None:
-    """Refuses a file whose layers differ from the network's, in number or shape, naming the first that do.
-
-    Layers are paired by their order, as Keras' own loader does: names are not part of the layout's promise.
+    Without names the two classes are apart: Keras 3's layout has no order between classes.
     """
+    named = {backbones.applications_name(layer.name): layer for layer in stored}
+    if set(named) == {layer.name for layer in layers}:
+        return [(layer, named[layer.name]) for layer in layers]
+    kernels = [layer for layer in stored if layer.arrays[0].ndim == 4]
+    others = [layer for layer in stored if layer.arrays[0].ndim != 4]
+    pairs = []
+    for layer in layers:
+        rest = kernels if _is_conv(layer) else others
+        pairs.append((layer, rest.pop(0) if rest else None))
+    return pairs + [(None, layer) for layer in kernels + others]
+
+
+def _is_conv(layer: keras.Layer) -> bool:
+    return isinstance(layer, keras.layers.Conv2D)
+
+
+def _check_fit(pairs: list, stored: list, path: str, backbone: str) -> None:
+    """Refuses a file whose layers differ from the network's, in number or shape, naming the first that do."""
     wrong = []
-    for layer, (name, arrays) in zip(layers, found, strict=False):
+    if any(None in pair for pair in pairs):
+        ours = sum(layer is not None for layer, _ in pairs)
+        wrong.append(f"{len(stored)} layers with weights instead of {ours}")
+    for layer, found in pairs:
+        if layer is None or found is None:
+            continue
         expected = [tuple(weight.shape) for weight in layer.weights]
-        shapes = [array.shape for array in arrays]
-        bias = [expected[0][-1:]] if isinstance(layer, keras.layers.Conv2D) else []
+        shapes = [array.shape for array in found.arrays]
+        bias = [expected[0][-1:]] if _is_conv(layer) else []
         if shapes not in (expected, expected + bias):
-            wrong.append(f"{name} {shapes} for {layer.name} {expected}")
-    if len(layers) != len(found):
-        wrong.insert(0, f"{len(found)} layers with weights instead of {len(layers)}")
+            wrong.append(f"{found.name} {shapes} for {layer.name} {expected}")
     if wrong:
         listed = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-        raise RunError(f"{path}: does not fit {backbone}: {listed}; expected: {LAYOUT}")
+        raise RunError(f"{path}: does not fit {backbone}: {listed}; expected: {LAYOUTS}")
 
 
-def _assign(layers: list, found: list) -> None:
-    """Sets the weights, with biases moved and the first kernel's channels turned round (the module's docstring)."""
-    biases = {}
-    for layer, arrays in zip(layers, found, strict=True):
-        if isinstance(layer, keras.layers.Conv2D):
-            kernel, *bias = arrays
-            if layer is layers[0]:
-                kernel = kernel[:, :, ::-1, :]
-            if bias:
-                biases[layer.name.removesuffix("_conv")] = bias[0]
+def _assign(pairs: list, *, keras_cv: bool) -> None:
+    """Sets the weights, with what differs between the networks undone (the module's docstring)."""
+    first, biases = None, {}
+    for layer, found in pairs:
+        if _is_conv(layer):
+            kernel, *bias = found.arrays
+            biases[layer.name.removesuffix("_conv")] = bias[0] if bias else 0
+            if first is None:
+                first = kernel = kernel if keras_cv else kernel[:, :, ::-1, :]
             layer.set_weights([kernel])
-    for layer, arrays in zip(layers, found, strict=True):
-        if isinstance(layer, keras.layers.BatchNormalization):
-            gamma, beta, mean, variance = arrays
-            layer.set_weights([gamma, beta, mean - biases.get(layer.name.removesuffix("_bn"), 0), variance])
+    for layer, found in pairs:
+        if not _is_conv(layer):
+            gamma, beta, mean, variance = found.arrays
+            mean = mean - biases[layer.name.removesuffix("_bn")]
+            if keras_cv and layer.name == "conv1_bn":
+                mean, variance = _for_kseg_pixels(first, mean, variance, layer.epsilon)
+            layer.set_weights([gamma, beta, mean, variance])
 
 
-def cache_folder() -> str:
-    """Keras' own cache of weights, so that a file is downloaded once for both: ~/.keras/models, or under KERAS_HOME."""
-    return os.path.join(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "models")
+def _for_kseg_pixels(kernel, mean, variance, epsilon: float) -> tuple:
+    """Statistics of the first batch normalisation when pixels change from 0..1 to 0..255 minus IMAGENET_MEAN.
 
-
-def md5_of(path: str) -> str:
-    """The md5 of a file in hexadecimal; a checksum against damage, not against malice."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
-
-
-class _Transfer(threading.Thread):
-    """Writes what a URL gives to a file, in the background, because no timeout covers the whole of a transfer."""
-
-    def __init__(self, url: str, path: str, stall_seconds: float):
-        super().__init__(daemon=True)  # one that hangs must not keep the process alive
-        self.url, self.path, self.stall_seconds = url, path, stall_seconds
-        self.received, self.total, self.error, self.given_up = 0, 0, None, False
-
-    def run(self):
-        try:
-            response = urllib.request.urlopen(self.url, timeout=self.stall_seconds)
-            if self.given_up:  # nobody would remove the file now
-                return
-            with response, open(self.path, "wb") as file:
-                self.total = int(response.headers.get("Content-Length") or 0)
-                while not self.given_up and (chunk := response.read(CHUNK_BYTES)):
-                    file.write(chunk)
-                    self.received += len(chunk)
-        except (OSError, http.client.HTTPException) as error:
-            self.error = error
-
-    def watch(self) -> str:
-        """Waits for the end with a progress bar; returns what went wrong, or ""."""
-        marked, since = 0, time.monotonic()
-        with bar(0, "MB", os.path.basename(self.url)) as shown:
-            while self.is_alive():
-                self.join(0.1)
-                shown.total = self.total // 1_000_000
-                shown.update(self.received // 1_000_000 - shown.n)
-                if self.received - marked >= STALL_BYTES:
-                    marked, since = self.received, time.monotonic()
-                elif time.monotonic() - since > self.stall_seconds:
-                    self.given_up = True
-                    return f"{self.received - marked} bytes in {self.stall_seconds:g} seconds"
-        return "" if self.error is None else str(self.error) or type(self.error).__name__
-
-
-def fetch(url: str, path: str, md5: str, *, stall_seconds: float = STALL_SECONDS) -> str:
-    """Returns `path`, holding the file of that checksum, downloaded if it is not there yet.
-
-    Args:
-        url: where the file is published.
-        path: where it is kept; a file there with another checksum is replaced.
-        md5: in hexadecimal.
-        stall_seconds: how long a transfer may bring next to nothing before it is given up.
-
-    Raises:
-        RunError: within 30 seconds of the last byte, saying why and how to go on without a network.
+    The convolution's output becomes 255 times as large, less the kernel's answer to the mean, so mean' = 255 mean -
+    sum(kernel IMAGENET_MEAN) and variance' + epsilon = 255^2 (variance + epsilon) leave what follows as it was.
+    A kernel divided by 255 would do that too, but with batch statistics the step of SGD relative to the kernel's norm
+    goes with 1 / norm^2 (arXiv:1706.05350): the first step would be 65,025 times as large and wipe the kernel out.
     """
-    advice = (
-        f"To go on without a network: put that file at {path}, or pass --pretrained_weights=FILE, "
-        "or start from random weights with --use_pretrained_model=False"
-    )
-    aside = f"{path}.{uuid.uuid4().hex[:8]}.part"
-    try:
-        if os.path.exists(path) and md5_of(path) == md5:
-            return path
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        transfer = _Transfer(url, aside, stall_seconds)
-        transfer.start()
-        problem = transfer.watch()
-        if problem:
-            raise RunError(f"cannot fetch {url}: {problem}. {advice}")
-        if md5_of(aside) != md5:
-            raise RunError(f"{url} gave a file of md5 {md5_of(aside)} instead of {md5}. {advice}")
-        os.replace(aside, path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error}. {advice}") from None
-    finally:
-        if os.path.exists(aside):
-            os.remove(aside)
-    return path
+    at_mean = np.einsum("hwio,i->o", kernel.astype("float64"), IMAGENET_MEAN)
+    return 255 * mean.astype("float64") - at_mean, 255**2 * (variance.astype("float64") + epsilon) - epsilon

@@ -4,8 +4,7 @@ import keras
 
 from kseg.models.blocks import AdaptiveAveragePool, ResizeBilinear, Style, classifier, conv_bn_relu, dropout
 
-# The paper's. GluonCV's `_PyramidPooling` has 1, 2, 3, 4 instead; the numbers of weights are the same.
-PYRAMID_BINS = (1, 2, 3, 6)
+PYRAMID_BINS = (1, 2, 3, 6)  # the paper's and GluonCV's (`_PyramidPooling`)
 CHANNELS = 512
 
 

@@ -1,8 +1,11 @@
+import gluoncv_heads_reference as reference
+import head_formula as formula
 import keras
 import numpy as np
 import pytest
 
 from kseg.models.blocks import Style
+from kseg.models.fcn import auxiliary_head
 from kseg.registry import HEADS, find
 
 CLASSES = 7
@@ -16,21 +19,33 @@ def build_head(algorithm: str, channels: int, output_stride: int = 8, style: Sty
     return keras.Model(features, logits)
 
 
-def conv(inputs: int, outputs: int, size: int = 1) -> int:
-    """Weights of a convolution without bias and its batch normalisation, moving statistics included."""
-    return inputs * outputs * size * size + 4 * outputs
+def build_formula_head(name: str) -> keras.Model:
+    """A head, or the auxiliary one for "aux", with the weights of `head_formula`."""
+    features = keras.Input((None, None, 1024 if name == "aux" else 2048))
+    taps = {"stage3": features} if name == "aux" else {"stage4": features}
+    if name == "aux":
+        logits = auxiliary_head(taps, num_classes=formula.CLASSES, style=Style())
+    else:
+        build = find("algorithm", HEADS, name)
+        logits = build(taps, num_classes=formula.CLASSES, output_stride=8, style=Style())
+    head = keras.Model(features, logits)
+    for layer in head.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights(formula.norm(layer.name, layer.gamma.shape[0]))
+        elif isinstance(layer, keras.layers.Conv2D):
+            height, width, inputs, outputs = layer.kernel.shape
+            kernel = formula.kernel(layer.name, (outputs, inputs, height, width)).transpose(2, 3, 1, 0)
+            layer.set_weights([kernel, formula.bias(layer.name, outputs)] if layer.use_bias else [kernel])
+    return head
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "expected"),
-    [
-        ("fcn", conv(2048, 512, 3) + 513 * CLASSES),
-        ("psp", 4 * conv(2048, 512) + conv(4096, 512, 3) + 513 * CLASSES),
-        ("deeplab", 2 * conv(2048, 256) + 3 * conv(2048, 256, 3) + conv(1280, 256) + conv(256, 256, 3) + 257 * CLASSES),
-    ],
-)
-def test_number_of_weights_on_2048_channels(algorithm, expected):
-    assert build_head(algorithm, 2048).count_params() == expected
+@pytest.mark.parametrize("name", reference.LOGITS)
+def test_logits_equal_gluoncvs(name):
+    head = build_formula_head(name)
+    features = formula.features(head.input.shape[-1]).transpose(1, 2, 0)[None]
+    logits = np.array(head(features, training=False))[0]
+    assert logits.shape == (formula.HEIGHT, formula.WIDTH, formula.CLASSES)
+    np.testing.assert_allclose([logits[at] for at in formula.POSITIONS], reference.LOGITS[name], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("algorithm", HEADS)

@@ -1,23 +1,22 @@
-import contextlib
-import hashlib
-import http.server
 import os
 import shutil
-import socket
-import threading
+import types
 
 import h5py
 import keras
+import keras_cv
 import numpy as np
 import pytest
+from kagglehub.cache import Cache
+from kagglehub.handle import parse_model_handle
 from keras.src.legacy.saving import legacy_h5_format
+from keras_cv.src.utils.preset_utils import save_to_preset
 
 from kseg.errors import RunError, UsageError
-from kseg.models import pretrained
+from kseg.models import backbones, pretrained
+from kseg.models.blocks import IMAGENET_MEAN, Style
+from kseg.models.published import md5_of
 from kseg.models.segmenter import build_segmenter, is_head
-
-CONTENT = b"weights " * 50_000
-MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 def write_published_layout(network, path):
@@ -32,7 +31,7 @@ def randomize(network):
         if isinstance(layer, keras.layers.BatchNormalization):
             ends = [(0.5, 1.0), (-0.2, 0.2), (-0.2, 0.2), (0.5, 2.0)]
             layer.set_weights([random.uniform(*low_high, layer.gamma.shape) for low_high in ends])
-        elif isinstance(layer, keras.layers.Conv2D):
+        elif isinstance(layer, keras.layers.Conv2D) and layer.use_bias:
             layer.set_weights([layer.get_weights()[0], random.normal(size=layer.filters)])
 
 
@@ -40,80 +39,109 @@ def segmenter(backbone="resnet-18", **arguments):
     return build_segmenter(algorithm="fcn", backbone=backbone, num_classes=2, **arguments)
 
 
-@pytest.fixture(scope="module")
-def resnet18_file(tmp_path_factory):
-    """The weights of a resnet-18 of another seed, without biases, in the layout of the published files."""
-    path = tmp_path_factory.mktemp("weights") / "resnet18.h5"
-    write_published_layout(segmenter(seed=5).get_layer("backbone"), path)
-    return str(path)
+class Blank(Style):
+    """Kernels of zeros: drawing those of a resnet-152 takes longer than all else of building it."""
+
+    def initializer(self, layer_name):
+        return "zeros"
 
 
-@contextlib.contextmanager
-def server(content: bytes, status: int = 200):
-    """Serves the same answer for every path on 127.0.0.1; yields its URL."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}/weights.h5"
-        httpd.shutdown()
+def bare(backbone):
+    """As much of a segmenter as the loader looks at, empty."""
+    network = backbones.build_backbone(backbone, output_stride=32, style=Blank())
+    return types.SimpleNamespace(get_layer={"backbone": network}.__getitem__)
 
 
-@contextlib.contextmanager
-def silent_listener():
-    """A port that takes connections and never answers; yields its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/weights.h5"
+def pictures(height=64, width=45):
+    return np.random.default_rng(1).integers(0, 256, (2, height, width, 3)).astype("float32")
 
 
-def closed_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    return f"http://127.0.0.1:{port}/"
+def features_of(theirs):
+    """keras.applications' own forward pass."""
+    return np.array(theirs(keras.applications.resnet.preprocess_input(pictures())))
 
 
-def test_features_equal_those_of_keras_applications(tmp_path):
-    """Random weights with biases, through a file, against keras.applications' own forward pass on the same pixels."""
-    theirs = keras.applications.ResNet50(weights=None, include_top=False)
-    randomize(theirs)
-    path = tmp_path / "resnet50.h5"
-    write_published_layout(theirs, path)
-    ours = segmenter("resnet-50", output_stride=32)
-    head = [np.array(variable) for variable in ours.variables if is_head(variable)]
-
-    line = pretrained.load_pretrained(ours, "resnet-50", str(path))
-
-    images = np.random.default_rng(1).integers(0, 256, (2, 64, 45, 3)).astype(np.uint8)
-    expected = np.array(theirs(keras.applications.resnet.preprocess_input(images.astype(np.float32))))
-    found = np.array(ours.get_layer("backbone")(ours.get_layer("normalize")(images))["stage4"])
+def check_features(ours, expected):
+    """kseg's forward pass on the same pixels."""
+    found = np.array(ours.get_layer("backbone")(pictures() - np.float32(IMAGENET_MEAN))["stage4"])
     assert found.shape == expected.shape == (2, 2, 2, 2048)
     np.testing.assert_allclose(found, expected, atol=1e-4 * expected.max())
     assert expected.std() > 0.01 * expected.max()
+
+
+@pytest.fixture(scope="module")
+def resnet50():
+    """keras.applications' network with its classifier, the part without it, and that part's features."""
+    network = keras.applications.ResNet50(weights=None, input_shape=(64, 45, 3), classes=4)
+    randomize(network)
+    trunk = keras.Model(network.input, network.get_layer("conv5_block3_out").output)
+    return network, trunk, features_of(trunk)
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return segmenter("resnet-50", output_stride=32)
+
+
+@pytest.fixture(scope="module")
+def resnet18():
+    return segmenter(seed=5).get_layer("backbone")
+
+
+@pytest.fixture(scope="module")
+def resnet18_file(resnet18, tmp_path_factory):
+    """Its weights, without biases, in the layout of the published files."""
+    path = tmp_path_factory.mktemp("weights") / "resnet18.h5"
+    write_published_layout(resnet18, path)
+    return str(path)
+
+
+@pytest.mark.parametrize("depth", [101, 152])
+def test_features_of_the_deeper_networks_equal_those_of_keras_applications(tmp_path, depth):
+    theirs = getattr(keras.applications, f"ResNet{depth}")(weights=None, include_top=False)
+    randomize(theirs)
+    write_published_layout(theirs, tmp_path / "published.h5")
+    network = bare(f"resnet-{depth}")
+    pretrained.load_pretrained(network, f"resnet-{depth}", str(tmp_path / "published.h5"))
+    check_features(network, features_of(theirs))
+
+
+@pytest.mark.parametrize("kind", ["published", "first layout, classifier", "Keras 3", "Keras 3, no names"])
+def test_features_equal_those_of_keras_applications(resnet50, ours, tmp_path, kind):
+    path = str(tmp_path / "mine.weights.h5")
+    network, trunk, expected = resnet50
+    if kind.startswith("Keras 3"):
+        network.save_weights(path)
+    else:
+        write_published_layout(trunk if kind == "published" else network, path)
+    if kind == "Keras 3, no names":
+        with h5py.File(path, "a") as file:
+            for layer in file["layers"].values():
+                del layer["vars"].attrs["name"]
+    head = [np.array(variable) for variable in ours.variables if is_head(variable)]
+    for variable in ours.get_layer("backbone").weights:  # what another file left there
+        variable.assign(np.zeros(variable.shape))
+
+    line = pretrained.load_pretrained(ours, "resnet-50", path)
+
+    check_features(ours, expected)
     for before, variable in zip(head, [v for v in ours.variables if is_head(v)], strict=True):
         np.testing.assert_array_equal(before, variable)
-    assert line == f"ImageNet weights of resnet-50: {path} (md5 {pretrained.md5_of(str(path))}, 318 arrays)"
+    kind = "weights of keras.applications' kind (BGR minus the ImageNet mean)"
+    assert line == f"{kind} into resnet-50: {path} (md5 {md5_of(path)}, 318 arrays)"
 
 
-def test_file_without_biases_loads_into_a_basic_network(resnet18_file):
-    ours, source = segmenter(seed=0), segmenter(seed=5)
+def test_file_without_biases_loads_into_a_basic_network(resnet18, resnet18_file):
+    ours = bare("resnet-18")
     assert pretrained.load_pretrained(ours, "resnet-18", resnet18_file).endswith("100 arrays)")
-    for mine, expected in zip(ours.get_layer("backbone").weights, source.get_layer("backbone").weights, strict=True):
+    for mine, expected in zip(ours.get_layer("backbone").weights, resnet18.weights, strict=True):
         turned = mine.path == "conv1_conv/kernel"
         np.testing.assert_array_equal(np.array(mine)[:, :, ::-1] if turned else mine, expected)
 
 
 def test_file_of_another_depth_is_refused(resnet18_file):
     with pytest.raises(RunError, match=r"resnet18.h5: does not fit resnet-34: 40 layers with weights instead of 72; "):
-        pretrained.load_pretrained(segmenter("resnet-34"), "resnet-34", resnet18_file)
+        pretrained.load_pretrained(bare("resnet-34"), "resnet-34", resnet18_file)
 
 
 def test_layer_of_another_shape_is_named(resnet18_file, tmp_path):
@@ -122,26 +150,114 @@ def test_layer_of_another_shape_is_named(resnet18_file, tmp_path):
     with h5py.File(path, "a") as file:
         del file["conv3_block1_1_conv/conv3_block1_1_conv/kernel"]
         file["conv3_block1_1_conv/conv3_block1_1_conv/kernel"] = np.zeros((1, 1, 64, 128), np.float32)
-    ours = segmenter()
-    before = ours.get_weights()
+    ours = bare("resnet-18")
+    before = ours.get_layer("backbone").get_weights()
     found = r"conv3_block1_1_conv \[\(1, 1, 64, 128\)\] for conv3_block1_1_conv \[\(3, 3, 64, 128\)\]"
     with pytest.raises(RunError, match=rf"wrong.h5: does not fit resnet-18: {found}; expected: HDF5 weights"):
         pretrained.load_pretrained(ours, "resnet-18", str(path))
-    for old, new in zip(before, ours.get_weights(), strict=True):
+    for old, new in zip(before, ours.get_layer("backbone").get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
-def test_files_of_other_kinds_are_refused(tmp_path):
-    text = tmp_path / "text.h5"
-    text.write_text("not HDF5")
-    with pytest.raises(RunError, match=r"text.h5: cannot be read: .*; expected: HDF5 weights in the layout"):
-        pretrained.load_pretrained(segmenter(), "resnet-18", str(text))
-    newer = tmp_path / "new.weights.h5"
-    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save_weights(newer)
-    with pytest.raises(RunError, match=r"new.weights.h5: no layer_names at its root; expected: HDF5 weights"):
-        pretrained.load_pretrained(segmenter(), "resnet-18", str(newer))
-    with pytest.raises(RunError, match=r"--pretrained_weights=.*none.h5: no such file"):
-        pretrained.load_pretrained(segmenter(), "resnet-18", str(tmp_path / "none.h5"))
+def keras_cv_resnet(backbone):
+    blocks, block_type = backbones.VARIANTS[backbone]
+    network = keras_cv.models.ResNetBackbone(
+        stackwise_filters=[64, 128, 256, 512],
+        stackwise_blocks=list(blocks),
+        stackwise_strides=[1, 2, 2, 2],
+        block_type=block_type,
+        include_rescaling=True,
+    )
+    randomize(network)
+    return network
+
+
+@pytest.fixture(scope="module")
+def preset50(tmp_path_factory):
+    """(keras-cv's resnet-50, the folder of its preset)."""
+    folder = str(tmp_path_factory.mktemp("presets") / "mine")
+    network = keras_cv_resnet("resnet-50")
+    save_to_preset(network, folder)
+    return network, folder
+
+
+def check_equal_inside(theirs, ours, size: int, shift: int):
+    """keras-cv's conv3_block1 (stride 8, it sees 25 pixels each way) equals ours of the picture moved by `shift`."""
+    canvas = pictures(size + shift, size + shift)
+    name, backbone = "conv3_block1_out", ours.get_layer("backbone")
+    expected = keras.Model(theirs.input, theirs.get_layer("v2_stack_1_block1_out").output)(canvas[:, :size, :size])
+    pixels = canvas[:, shift:, shift:] - np.float32(IMAGENET_MEAN)
+    found = np.array(keras.Model(backbone.input, backbone.get_layer(name).output)(pixels))
+    inside = slice(4, 7)  # pixels 32 … 48, of 80
+    expected = np.array(expected)[:, inside, inside]
+    np.testing.assert_allclose(found[:, inside, inside], expected, atol=1e-4 * expected.max())
+    assert expected.std() > 0.01 * expected.max()
+    assert np.abs(found[:, 3:6, inside] - expected).max() > 0.02 * expected.max()
+
+
+def test_preset_folder_gives_keras_cvs_features(preset50, ours):
+    theirs, folder = preset50
+    line = pretrained.load_pretrained(ours, "resnet-50", folder)
+    check_equal_inside(theirs, ours, 81, 0)  # 1 + 16 k: padded alike down to stride 16
+    check_equal_inside(theirs, ours, 80, 3)
+    check_equal_inside(theirs, ours, 82, 1)  # the pooling's input is odd
+    backbone = ours.get_layer("backbone")
+    for layer in theirs.layers:  # the rest of the way holds the same numbers, the first kernel's norm included
+        if layer.weights and layer.name != "conv1_bn":
+            mine = backbone.get_layer(backbones.applications_name(layer.name))
+            for array, expected in zip(mine.get_weights(), layer.get_weights(), strict=True):
+                np.testing.assert_array_equal(array, expected)
+    weights, config = os.path.join(folder, "model.weights.h5"), os.path.join(folder, "config.json")
+    assert line == (
+        f"keras-cv's preset folder into resnet-50: {weights} (md5 {md5_of(weights)}, 265 arrays), "
+        f"{config} (md5 {md5_of(config)})"
+    )
+
+
+def test_preset_by_name_comes_from_kagglehub(preset50, ours, tmp_path, monkeypatch):
+    _, folder = preset50
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    handle = backbones.preset_handles()["resnet50_imagenet"]
+    for name in ("config.json", "model.weights.h5"):
+        path = tmp_path / "models" / handle / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(os.path.join(folder, name))
+        Cache().mark_as_complete(parse_model_handle(handle), name)
+    line = pretrained.load_pretrained(ours, "resnet-50", "resnet50_imagenet")
+    assert line.startswith(f"keras-cv's preset resnet50_imagenet into resnet-50: {path} (md5 {md5_of(path)}, 265 arr")
+
+
+def test_weights_of_a_preset_are_taken_with_its_configuration(tmp_path):
+    network, folder = keras_cv_resnet("resnet-18"), str(tmp_path / "preset")
+    save_to_preset(network, folder)
+    ours, unnamed = bare("resnet-18"), bare("resnet-18")
+    inside = os.path.join(folder, "model.weights.h5")
+    assert pretrained.load_pretrained(ours, "resnet-18", inside).startswith("keras-cv's preset folder into resnet-18: ")
+    with h5py.File(inside, "a") as file:  # as older versions of Keras wrote it
+        for layer in file["layers"].values():
+            del layer["vars"].attrs["name"]
+    pretrained.load_pretrained(unnamed, "resnet-18", folder)
+    for array, expected in zip(unnamed.get_layer("backbone").weights, ours.get_layer("backbone").weights, strict=True):
+        np.testing.assert_array_equal(array, expected)
+    network.save_weights(tmp_path / "alone.weights.h5")
+    with pytest.raises(RunError, match=r"alone.weights.h5: holds a keras-cv network, whose pixels its config.json"):
+        pretrained.load_pretrained(ours, "resnet-18", str(tmp_path / "alone.weights.h5"))
+
+
+def test_name_that_means_nothing_gets_what_is_allowed(tmp_path):
+    for source in ("resnet50_imagnet", "resnet50_v2_imagenet", "resnet50", str(tmp_path / "none.h5")):
+        with pytest.raises(RunError) as caught:
+            pretrained.check_available("resnet-50", source)
+        message = str(caught.value)
+        assert message.startswith(f"--pretrained_weights={source}: no such file or folder here, no preset; ")
+        assert "a folder that keras-cv's save_to_preset wrote" in message
+        assert message.endswith("; or the preset resnet50_imagenet")
+
+
+def test_preset_of_another_backbone_is_refused_before_the_download():
+    message = "--pretrained_weights=resnet50_imagenet: contradicts --backbone=resnet-101; allowed"
+    with pytest.raises(UsageError, match=message):
+        pretrained.load_pretrained(None, "resnet-101", "resnet50_imagenet")
 
 
 @pytest.mark.parametrize("backbone", ["resnet-18", "resnet-34"])
@@ -151,78 +267,3 @@ def test_backbones_without_published_weights_are_refused_first(backbone):
         pretrained.check_available(backbone)
     with pytest.raises(UsageError, match=message):
         pretrained.load_pretrained(None, backbone)  # before it looks at the network
-
-
-@pytest.mark.parametrize("backbone", ["resnet-50", "resnet-101", "resnet-152"])
-def test_published_files_are_those_that_keras_knows(backbone):
-    from keras.src.applications import resnet  # its only list of names and checksums
-
-    name, md5 = pretrained.PUBLISHED[backbone]
-    short = backbone.replace("-", "")
-    assert name == f"{short}_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    assert (pretrained.BASE_URL, md5) == (resnet.BASE_WEIGHTS_PATH, resnet.WEIGHTS_HASHES[short][1])
-
-
-def test_without_network_the_message_says_how_to_go_on(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(pretrained, "BASE_URL", closed_port())
-    with pytest.raises(RunError) as caught:
-        pretrained.load_pretrained(None, "resnet-50")
-    path = tmp_path / "models" / pretrained.PUBLISHED["resnet-50"][0]
-    message = str(caught.value)
-    assert message.startswith(f"cannot fetch {pretrained.BASE_URL}resnet50_weights")
-    assert "refused" in message
-    assert f"put that file at {path}" in message
-    assert "--pretrained_weights=FILE" in message
-    assert "--use_pretrained_model=False" in message
-    assert os.listdir(path.parent) == []
-
-
-def test_fetch_downloads_once(tmp_path):
-    path = str(tmp_path / "cache" / "weights.h5")
-    with server(CONTENT) as url:
-        assert pretrained.fetch(url, path, MD5) == path
-    with open(path, "rb") as file:
-        assert file.read() == CONTENT
-    assert pretrained.fetch(closed_port(), path, MD5) == path  # nobody is asked again
-    assert os.listdir(tmp_path / "cache") == ["weights.h5"]
-
-
-def test_damaged_file_in_the_cache_is_replaced(tmp_path):
-    path = tmp_path / "weights.h5"
-    path.write_bytes(CONTENT[:100])
-    with server(CONTENT) as url:
-        pretrained.fetch(url, str(path), MD5)
-    assert path.read_bytes() == CONTENT
-
-
-def test_wrong_checksum_is_refused_and_not_kept(tmp_path):
-    with server(b"something else") as url, pytest.raises(RunError) as caught:
-        pretrained.fetch(url, str(tmp_path / "weights.h5"), MD5)
-    wrong = hashlib.md5(b"something else").hexdigest()
-    assert f"{url} gave a file of md5 {wrong} instead of {MD5}. To go on without a network" in str(caught.value)
-    assert os.listdir(tmp_path) == []
-
-
-def test_server_error_is_told(tmp_path):
-    with (
-        server(b"", status=404) as url,
-        pytest.raises(RunError, match=r"cannot fetch .*: HTTP Error 404: Not Found. To"),
-    ):
-        pretrained.fetch(url, str(tmp_path / "weights.h5"), MD5)
-
-
-def test_connection_that_hangs_is_given_up(tmp_path):
-    with (
-        silent_listener() as url,
-        pytest.raises(RunError, match=r"cannot fetch .*(0 bytes in 0.2 seconds|timed out). To"),
-    ):
-        pretrained.fetch(url, str(tmp_path / "weights.h5"), MD5, stall_seconds=0.2)
-    assert pretrained.STALL_SECONDS <= 20
-
-
-def test_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    path = str(tmp_path / "file" / "weights.h5")
-    with pytest.raises(RunError, match=rf"{path}: cannot be written: .*To go on"):
-        pretrained.fetch(closed_port(), path, MD5)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from kseg.errors import UsageError
-from kseg.models.segmenter import build_segmenter, is_head
+from kseg.models.segmenter import build_segmenter, freeze, is_head
 from kseg.registry import HEADS
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 33, 47, 3)).astype(np.uint8)
@@ -113,11 +113,51 @@ def test_brightness_of_a_single_pixel_reaches_the_logits():
     assert difference[1].max() == 0
 
 
+def moved_by_a_step(**frozen) -> tuple[set, set]:
+    """Layers whose weights or statistics a training step moves, and those that it does not."""
+    network = build_segmenter(algorithm="fcn", output_stride=32, aux=True, **SMALL)
+    freeze(network, **frozen)
+    layers = [layer for layer in [*network.get_layer("backbone").layers, *network.layers] if layer.weights]
+    layers = [layer for layer in layers if not isinstance(layer, keras.Model)]
+    before = {layer.name: layer.get_weights() for layer in layers}
+    optimizer = keras.optimizers.SGD(0.1)
+    with tf.GradientTape() as tape:
+        logits = network(IMAGES, training=True)
+        loss = tf.reduce_mean(logits["logits"] ** 2) + tf.reduce_mean((logits["aux_logits"] - 1) ** 2)
+    variables = network.trainable_variables
+    optimizer.apply(tape.gradient(loss, [variable.value for variable in variables]), variables)
+    same = {name for name, old in before.items() if all(map(np.array_equal, old, _layer(layers, name).get_weights()))}
+    return set(before) - same, same
+
+
+def _layer(layers, name):
+    return next(layer for layer in layers if layer.name == name)
+
+
+def test_frozen_stages_keep_weights_and_statistics():
+    moved, same = moved_by_a_step(stages=3)
+    assert {name.split("_")[0] for name in same} == {"conv1", "conv2", "conv3"}
+    assert {name.split("_")[0] for name in moved} == {"conv4", "conv5", "head", "aux"}
+    assert len(same) == 2 + 8 + 10  # conv and BN: the stem's, four in conv2, five in conv3 with its shortcut
+
+
+def test_a_frozen_backbone_norm_keeps_gamma_beta_and_statistics():
+    moved, same = moved_by_a_step(batch_norm=True)
+    assert {name.split("_")[-1] for name in same} == {"bn"}
+    assert len(same) == 20
+    assert {"head_bn", "aux_bn", "conv1_conv"} <= moved
+
+
+def test_nothing_is_frozen_unless_asked():
+    assert moved_by_a_step()[1] == set()
+    assert moved_by_a_step(stages=5)[0] == {"head_conv", "head_bn", "head_logits", "aux_conv", "aux_bn", "aux_logits"}
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"algorithm": "unet"}, "--algorithm=unet: allowed: fcn, psp, deeplab"),
-        ({"precision": "float16"}, "--mixed_precision=float16: allowed: float32, bfloat16"),
+        ({"precision": "float8"}, "--mixed_precision=float8: allowed: float32, bfloat16, float16"),
         ({"backbone": "resnet-5"}, "--backbone=resnet-5: allowed: resnet-18"),
         ({"output_stride": 4}, "--output_stride=4: allowed: 8, 16, 32"),
     ],
