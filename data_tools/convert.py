@@ -6,7 +6,7 @@ import sys
 
 from data_tools.sources import SOURCES
 from kseg import command
-from kseg.config import FOLDER, MAX_CLASSES, POSITIVE
+from kseg.config.values import FOLDER, MAX_CLASSES, POSITIVE
 from kseg.errors import UsageError
 from kseg.knobs import REQUIRED, OneOf, Range, check, knob
 from kseg.labels import LabelMap

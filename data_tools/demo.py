@@ -8,7 +8,7 @@ from PIL import Image
 
 from data_tools.sources import synthetic
 from kseg import command
-from kseg.config import FOLDER
+from kseg.config.values import FOLDER
 from kseg.errors import RunError
 from kseg.knobs import MOST, REQUIRED, Range, check, knob
 

@@ -1,15 +1,19 @@
 """What happens during training besides training: progress, the metric line, models kept, early stopping, pictures."""
 
+import contextlib
 import math
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kseg import checkpoints, pictures
+from kseg.averaging import WeightAverage
 from kseg.errors import RunError
 from kseg.labels import LabelMap
+from kseg.optimizers import skipped_steps
 from kseg.progress import bar, say
 
 
@@ -122,6 +126,53 @@ def should_stop(mious: list[float], *, min_epochs: int, patience: int, tolerance
     return len(mious) >= min_epochs and waited >= max(patience, 1)
 
 
+@contextlib.contextmanager
+def averaged(average: WeightAverage | None):
+    """Within, the weights are their moving averages; nothing changes where there are none."""
+    if average is not None:
+        average.swap()
+    try:
+        yield
+    finally:
+        if average is not None:
+            average.swap()
+
+
+class Averaging(keras.callbacks.Callback):
+    """Keeps the moving average of the weights up to date, and validates with it.
+
+    Args:
+        average: of the weights of the network that is trained.
+    """
+
+    def __init__(self, average: WeightAverage):
+        super().__init__()
+        self._average, self._updates = average, 0
+
+    def _count(self) -> int:
+        """Updates of the weights so far: fewer than batches if they are accumulated or some overflow."""
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+
+    def on_train_begin(self, logs=None):
+        """Notes the updates of earlier sessions."""
+        self._updates = self._count()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Follows the weights where they were updated."""
+        updates = self._count()
+        if updates > self._updates:
+            self._average.update()
+        self._updates = updates
+
+    def on_test_begin(self, logs=None):
+        """Puts the averages in place of the weights."""
+        self._average.swap()
+
+    def on_test_end(self, logs=None):
+        """Puts the weights back."""
+        self._average.swap()
+
+
 class EpochEnd(keras.callbacks.Callback):
     """Closes an epoch in the order that makes a kill at any moment harmless.
 
@@ -135,12 +186,24 @@ class EpochEnd(keras.callbacks.Callback):
         done: metric lines of the epochs done before, from a resumed run.
         images_per_epoch: training images of an epoch.
         early_stopping: keyword arguments of `should_stop`, or None for no early stopping.
+        schedule: the learning rate by the number of batches before, for the metrics.
+        average: of the weights, to keep instead of them.
     """
 
     def __init__(
-        self, folder, resumer, writer, *, done: list[dict], images_per_epoch: int, early_stopping: dict | None
+        self,
+        folder,
+        resumer,
+        writer,
+        *,
+        done: list[dict],
+        images_per_epoch: int,
+        early_stopping: dict | None,
+        schedule: Callable[[int], float],
+        average: WeightAverage | None = None,
     ):
         super().__init__()
+        self._average, self._schedule = average, schedule
         self._folder, self._resumer, self._writer = folder, resumer, writer
         self._entries = list(done)
         self._images, self._early_stopping = images_per_epoch, early_stopping
@@ -158,9 +221,10 @@ class EpochEnd(keras.callbacks.Callback):
         """Keeps the models, writes and prints the metrics, saves the checkpoint, decides on stopping."""
         entry = self._entry(epoch, logs)
         mious = [line["validation:mIOU"] for line in [*self._entries, entry]]
-        checkpoints.save_model(self.model, self._folder, "last")
-        if improved(mious, tolerance=0.0):
-            checkpoints.save_model(self.model, self._folder, "best")
+        with averaged(self._average):
+            checkpoints.save_model(self.model.network, self._folder, "last")
+            if improved(mious, tolerance=0.0):
+                checkpoints.save_model(self.model.network, self._folder, "best")
         self._entries.append(entry)
         checkpoints.write_metrics(self._folder, self._entries)
         self._write_scalars(epoch, entry)
@@ -174,8 +238,12 @@ class EpochEnd(keras.callbacks.Callback):
         names = {"loss": "train:loss", "pixel_accuracy": "train:pixel_accuracy", "mIOU": "train:mIOU"}
         names |= {f"val_{key}": name.replace("train", "validation") for key, name in names.items()}
         entry = {"epoch": epoch + 1} | {name: float(logs[key]) for key, name in names.items()}
-        entry["learning_rate"] = float(self.model.optimizer.learning_rate)
+        batches = (epoch + 1) * self.params["steps"]
+        entry["learning_rate"] = float(self._schedule(batches - 1))  # of the epoch's last batch
         entry["images_per_second"] = round(self._images / (self._trained - self._started), 3)
+        if self.model.optimizer.loss_scaled:
+            skipped = entry["skipped_steps"] = skipped_steps(self.model.optimizer, batches)
+            say(f"float16: {skipped} of {batches} steps so far skipped, as a gradient overflowed")
         return entry
 
     def _write_scalars(self, epoch: int, entry: dict) -> None:
@@ -203,16 +271,25 @@ class ValidationPictures(keras.callbacks.Callback):
         dataset: of (images uint8 [N, H, W, 3], masks uint8 [N, H, W]).
         labels: for the colours.
         count: pictures to draw, > 0.
+        average: of the weights, to predict with instead of them.
     """
 
-    def __init__(self, writer: tf.summary.SummaryWriter, dataset: tf.data.Dataset, labels: LabelMap, count: int):
+    def __init__(
+        self,
+        writer: tf.summary.SummaryWriter,
+        dataset: tf.data.Dataset,
+        labels: LabelMap,
+        count: int,
+        average: WeightAverage | None = None,
+    ):
         super().__init__()
+        self._average = average
         self._samples = [(image.numpy(), mask.numpy()) for image, mask in dataset.unbatch().take(count)]
         self._labels, self._writer = labels, writer
 
     def on_epoch_end(self, epoch, logs=None):
         """Predicts and draws, one picture after the other as their sizes may differ."""
-        with self._writer.as_default(step=epoch + 1):
+        with self._writer.as_default(step=epoch + 1), averaged(self._average):
             for index, (image, mask) in enumerate(self._samples):
                 logits = self.model(image[None], training=False)
                 prediction = np.argmax(logits[0], axis=-1).astype(np.uint8)

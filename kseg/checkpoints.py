@@ -1,7 +1,7 @@
 """The run directory: what stands where, what makes two runs the same, models kept and training resumed.
 
 config.json  config.flags  labels.json  metrics.jsonl  tensorboard/
-best/model.keras  last/model.keras        models (float32 weights, the whole network)
+best/model.keras  last/model.keras        models (float32 weights, the whole network, auxiliary head included)
 checkpoints/                              weights and optimizer state of the last two epochs, for resuming
 """
 
@@ -16,7 +16,7 @@ from kseg import knobs, storage
 from kseg.config import TrainConfig
 from kseg.errors import RunError, UsageError
 from kseg.labels import LabelMap
-from kseg.models.segmenter import build_segmenter
+from kseg.models.segmenter import build_segmenter, without_aux
 from kseg.progress import say
 
 CONFIG, FLAGS, LABELS, METRICS = "config.json", "config.flags", "labels.json", "metrics.jsonl"
@@ -139,7 +139,7 @@ def save_model(model: keras.Model, folder: str, which: str) -> None:
 
 
 def load_segmenter(folder: str, which: str = "best") -> tuple[keras.Model, LabelMap, TrainConfig]:
-    """The trained network of a run, in float32 whatever precision it was trained in.
+    """The trained network of a run without its auxiliary head, in float32 whatever precision it was trained in.
 
     Args:
         folder: run directory.
@@ -152,17 +152,23 @@ def load_segmenter(folder: str, which: str = "best") -> tuple[keras.Model, Label
         RunError: if the run or that model is not there.
     """
     config, labels = read_config(folder), read_labels(folder)
+    network = load_network(folder, which, config, labels.num_classes)
+    return without_aux(network), labels, config
+
+
+def load_network(folder: str, which: str, config: TrainConfig, num_classes: int) -> keras.Model:
+    """The whole network of a run, in float32; like `load_segmenter`, which reads the other arguments."""
     path = storage.join(folder, which, MODEL)
     if not storage.exists(path):
         raise RunError(f"{path}: not there; the run has not finished an epoch yet, or it was removed")
     # Built anew and filled, not loaded: the file records the training precision, and serving wants float32.
-    model = build_network(config, labels.num_classes, precision="float32")
+    network = build_network(config, num_classes, precision="float32")
     try:
-        model.load_weights(path)
+        network.load_weights(path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         other = "last" if which == "best" else "best"
         raise RunError(f"{path}: damaged or of another network: {error}; try --model={other}, or train again") from None
-    return model, labels, config
+    return network
 
 
 def build_network(config: TrainConfig, num_classes: int, precision: str) -> keras.Model:
@@ -172,6 +178,7 @@ def build_network(config: TrainConfig, num_classes: int, precision: str) -> kera
         backbone=config.backbone,
         num_classes=num_classes,
         output_stride=config.output_stride,
+        aux=config.aux_loss_weight > 0,
         synchronized=config.syncbn,
         precision=precision,
         seed=config.seed,
@@ -179,18 +186,18 @@ def build_network(config: TrainConfig, num_classes: int, precision: str) -> kera
 
 
 class Resumer:
-    """Saves weights and optimizer state at the end of epochs, and restores the newest.
+    """Saves the state of a training at the end of epochs, and restores the newest.
 
     Args:
-        model: compiled, with a built optimizer.
+        variables: tf.Variables of the network, of the built optimizer and of whatever else training goes on from, in
+            the same order every time.
         folder: run directory.
     """
 
-    def __init__(self, model: keras.Model, folder: str):
+    def __init__(self, variables: list[tf.Variable], folder: str):
         self._epochs = tf.Variable(0, dtype=tf.int64, trainable=False)
         # By variable, not by object: Keras' SeedGenerators, and with them the dropout masks to come, are no trackable
         # objects and would be left out. By place, not by path: a second optimizer in a process is called sgd_1.
-        variables = [variable.value for variable in model.variables + model.optimizer.variables]
         checkpoint = tf.train.Checkpoint(variables=variables, epochs=self._epochs)
         directory = storage.prepare(storage.join(folder, CHECKPOINTS))
         try:

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from kseg.config import MAX_CLASSES
+from kseg.config.values import MAX_CLASSES
 from kseg.errors import UsageError
 
 IGNORE = 255

@@ -3,6 +3,7 @@
 An entry is text, so that the command line knows the choices without importing Keras; `find` imports the code.
 """
 
+import difflib
 import importlib
 
 from kseg.errors import UsageError
@@ -21,10 +22,21 @@ BACKBONES = {
     "resnet-101": "kseg.models.backbones:build_backbone",
     "resnet-152": "kseg.models.backbones:build_backbone",
 }
-# () -> keras.losses.Loss of labels [N, H, W] and logits [N, H, W, C]
-LOSSES = {
+# (*, class_weights, label_smoothing) -> keras.losses.Loss of labels [N, H, W] and logits [N, H, W, C]
+PIXEL_LOSSES = {
     "cross_entropy": "kseg.losses.cross_entropy:CrossEntropy",
+    "ohem": "kseg.losses.ohem:Ohem",
+    "focal": "kseg.losses.focal:Focal",
 }
+# () -> the same; they compare whole regions, class by class, so that there is no pixel to weight or to smooth
+REGION_LOSSES = {
+    "dice": "kseg.losses.dice:Dice",
+    "lovasz": "kseg.losses.lovasz:Lovasz",
+}
+LOSSES = PIXEL_LOSSES | REGION_LOSSES
+# The update rules of kseg.optimizers and the courses of kseg.schedules
+OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamw", "nag", "rmsprop", "sgd")
+SCHEDULES = ("poly", "cosine", "step")
 
 
 def find(flag: str, table: dict[str, str], name: str):
@@ -37,3 +49,21 @@ def find(flag: str, table: dict[str, str], name: str):
         raise UsageError(f"--{flag}={name}: allowed: {', '.join(table)}")
     module, _, attribute = table[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def loss_parts(spec: str) -> tuple[str, ...]:
+    """The names in a value of --loss: "cross_entropy+dice" -> ("cross_entropy", "dice").
+
+    Raises:
+        UsageError: for an unknown or a repeated part.
+    """
+    parts = tuple(spec.split("+"))
+    allowed = f"allowed: one or more of {', '.join(LOSSES)}, joined by +"
+    for part in parts:
+        if part not in LOSSES:
+            near = difflib.get_close_matches(part, LOSSES, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"--loss={spec}: {allowed}{hint}")
+    if len(set(parts)) < len(parts):
+        raise UsageError(f"--loss={spec}: {allowed}, each once")
+    return parts

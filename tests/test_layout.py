@@ -15,9 +15,12 @@ ROWS = [
     ["kseg.storage"],
     ["kseg.records", "kseg.command"],
     ["kseg.pictures"],
-    ["kseg.data", "kseg.models", "kseg.losses", "kseg.metrics", "kseg.schedules", "kseg.optimizers", "kseg.devices"],
-    ["kseg.checkpoints"],
-    ["kseg.callbacks", "kseg.evaluator", "kseg.predictor", "kseg.export"],
+    [
+        *("kseg.data", "kseg.models", "kseg.losses", "kseg.metrics", "kseg.schedules", "kseg.optimizers"),
+        *("kseg.averaging", "kseg.devices"),
+    ],
+    ["kseg.checkpoints", "kseg.plan"],
+    ["kseg.callbacks", "kseg.assembly", "kseg.incremental", "kseg.evaluator", "kseg.predictor", "kseg.export"],
     ["kseg.trainer"],
     ["kseg.cli"],
 ]
@@ -94,6 +97,10 @@ TESTED_ELSEWHERE = {
         ("kseg.cli.evaluate", "kseg.cli.export", "kseg.cli.predict", "kseg.cli.train"), "tests/e2e/test_spine"
     ),
     **dict.fromkeys(("kseg.models.fcn", "kseg.models.psp", "kseg.models.deeplab"), "tests/kseg/models/test_heads"),
+    **dict.fromkeys(
+        (f"kseg.config.{name}" for name in ("commands", "data", "network", "optimization", "train", "values")),
+        "tests/kseg/test_config",
+    ),
     "kseg.errors": "tests/kseg/test_command",
     "data_tools.pairs": "tests/data_tools/test_writer",
 }

@@ -10,6 +10,7 @@ from kseg import checkpoints
 from kseg.config import TrainConfig
 from kseg.errors import RunError
 from kseg.labels import LabelMap
+from kseg.models.segmenter import without_aux
 from kseg.optimizers import build_optimizer
 
 LABELS = LabelMap.from_names(["dark", "bright"])
@@ -23,12 +24,16 @@ def config(folder) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def model():
-    """A network with an optimizer, untrained."""
-    built = checkpoints.build_network(config("unused"), 2, "float32")
+    """An untrained network, with an auxiliary head."""
+    return checkpoints.build_network(config("unused"), 2, "float32")
+
+
+@pytest.fixture(scope="module")
+def state(model):
+    """Its variables and those of an optimizer."""
     optimizer = build_optimizer("sgd", learning_rate=0.1)
-    optimizer.build(built.trainable_variables)
-    built.compile(optimizer=optimizer)
-    return built
+    optimizer.build(model.trainable_variables)
+    return [variable.value for variable in model.variables + optimizer.variables]
 
 
 @pytest.fixture
@@ -42,8 +47,12 @@ def run(tmp_path, model):
 def test_a_kept_model_comes_back_with_its_weights_classes_and_flags(run, model):
     loaded, labels, flags = checkpoints.load_segmenter(str(run), "best")
     assert (labels, flags) == (LABELS, config(run))
-    for one, two in zip(loaded.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for one, two in zip(loaded.weights, without_aux(model).weights, strict=True):
+        np.testing.assert_array_equal(one, two, err_msg=one.path)
+    assert [weight.path for weight in model.weights if weight.path.startswith("aux")]
+    whole = checkpoints.load_network(str(run), "best", flags, 2)
+    for one, two in zip(whole.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one, two, err_msg=one.path)
 
 
 @pytest.mark.parametrize("damage", ["empty", "half", "flipped"])
@@ -92,31 +101,31 @@ def test_metrics_are_read_up_to_a_torn_line(tmp_path):
     assert checkpoints.read_metrics(str(tmp_path)) == [{"epoch": 1}, {"epoch": 2}]
 
 
-def test_the_newest_whole_checkpoint_is_restored(tmp_path, model, capsys):
+def test_the_newest_whole_checkpoint_is_restored(tmp_path, model, state, capsys):
     bias = model.get_layer("head_logits").bias
     for epochs in (1, 2):
         bias.assign(np.full(bias.shape, epochs))
-        checkpoints.Resumer(model, str(tmp_path)).save(epochs)
+        checkpoints.Resumer(state, str(tmp_path)).save(epochs)
     bias.assign(np.zeros(bias.shape))
-    assert checkpoints.Resumer(model, str(tmp_path)).restore() == 2
+    assert checkpoints.Resumer(state, str(tmp_path)).restore() == 2
     assert np.array(bias).tolist() == [2, 2]
     newest = next(pathlib.Path(tmp_path, "checkpoints").glob("ckpt-2.data*"))
     newest.write_bytes(newest.read_bytes()[:1000])
-    assert checkpoints.Resumer(model, str(tmp_path)).restore() == 1
+    assert checkpoints.Resumer(state, str(tmp_path)).restore() == 1
     assert np.array(bias).tolist() == [1, 1]
     assert "ckpt-2: damaged" in capsys.readouterr().out
 
 
-def test_an_empty_list_of_checkpoints_is_not_taken_for_none(tmp_path, model):
-    checkpoints.Resumer(model, str(tmp_path)).save(1)
+def test_an_empty_list_of_checkpoints_is_not_taken_for_none(tmp_path, state):
+    checkpoints.Resumer(state, str(tmp_path)).save(1)
     (tmp_path / "checkpoints" / "checkpoint").write_bytes(b"")
     with pytest.raises(RunError, match="checkpoints/checkpoint: damaged"):
-        checkpoints.Resumer(model, str(tmp_path))
+        checkpoints.Resumer(state, str(tmp_path))
 
 
-def test_checkpoints_that_are_all_damaged_are_not_taken_for_none(tmp_path, model):
-    checkpoints.Resumer(model, str(tmp_path)).save(1)
+def test_checkpoints_that_are_all_damaged_are_not_taken_for_none(tmp_path, state):
+    checkpoints.Resumer(state, str(tmp_path)).save(1)
     for path in pathlib.Path(tmp_path, "checkpoints").glob("ckpt-1.*"):
         path.write_bytes(b"")
     with pytest.raises(RunError, match="no checkpoint there can be restored"):
-        checkpoints.Resumer(model, str(tmp_path)).restore()
+        checkpoints.Resumer(state, str(tmp_path)).restore()

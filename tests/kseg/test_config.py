@@ -40,8 +40,14 @@ HYPERPARAMETERS = {
 }
 KSEG_FLAGS = {
     **{"data": None, "output_dir": None, "preview_dir": None, "train_split": "train", "validation_split": "validation"},
-    **{"pretrained_weights": None, "output_stride": 8, "loss": "cross_entropy", "head_learning_rate_multiplier": 10.0},
-    **{"mixed_precision": "auto", "absent_class_iou": "leave_out", "validation_pictures": 4, "seed": 0},
+    **{"class_balanced_crop": False, "random_vertical_flip": False, "random_blur": False},
+    **{"random_rotation": False, "random_rotation_degrees": 10.0, "color_jitter": False, "color_jitter_strength": 0.4},
+    **{"output_stride": 8, "aux_loss_weight": 0.4, "pretrained_weights": None, "init_from": None},
+    **{"freeze_backbone_bn": False, "freeze_stages": 0},
+    **{"loss": "cross_entropy", "class_weights": "none", "label_smoothing": 0.0, "head_learning_rate_multiplier": 10.0},
+    **{"no_decay_norm_bias": False, "clip_norm": 0.0, "gradient_accumulation_steps": 1, "ema_decay": 0.0},
+    **{"warmup_epochs": 0, "mixed_precision": "auto", "jit_compile": "auto", "deterministic": False},
+    **{"absent_class_iou": "leave_out", "validation_pictures": 4, "seed": 0},
 }
 # The flags and defaults of every command. Scripts depend on them: change them knowingly, and say so in the CHANGELOG.
 MODEL_FLAGS = {"run": None, "saved_model": None, "model": "best"}
@@ -59,6 +65,24 @@ FROZEN = {
         **{"num_classes": None, "num_shards": None, "workers": None},
     },
     DemoConfig: {"output": None, "seed": 0, "train_images": 160, "validation_images": 40, "size": 160},
+}
+
+
+# kseg's own flags that have a range: name -> (accepted values, refused values).
+RANGES = {
+    "random_rotation_degrees": ([0.1, 180], [0, 181]),
+    "color_jitter_strength": ([0.1, 1], [0, 1.1]),
+    "aux_loss_weight": ([0, 2.0], [-0.1]),
+    "freeze_stages": ([0, 5], [-1, 6]),
+    "label_smoothing": ([0, 0.9], [-0.1, 1]),
+    "clip_norm": ([0, 35.0], [-1]),
+    "gradient_accumulation_steps": ([1, 8], [0]),
+    "ema_decay": ([0, 0.9999], [-0.1, 1]),
+    "warmup_epochs": ([0, 29], [-1]),
+    "mixed_precision": (["auto", "float32", "bfloat16", "float16"], ["fp16"]),
+    "jit_compile": (["auto", "True", "False"], ["yes"]),
+    "loss": (["ohem", "cross_entropy+dice", "focal+lovasz+dice"], ["hinge", "dice+dice", "", "dice+"]),
+    "class_weights": (["none", "balanced", "1,0.5", "0, 3e2"], ["even", "1,", "1,-1", "0,0", "nan,1", "inf,1"]),
 }
 
 
@@ -82,6 +106,33 @@ def test_hyperparameter(name):
             make(**{name: value})
 
 
+@pytest.mark.parametrize("name", RANGES)
+def test_range(name):
+    accepted, refused = RANGES[name]
+    for value in accepted:
+        assert getattr(make(**{name: value}), name) == value
+    for value in refused:
+        with pytest.raises(UsageError, match=rf"--{name}=.*: allowed: "):
+            make(**{name: value})
+
+
+def test_losses_and_their_options():
+    assert make(class_weights="1, 0.5").listed_class_weights == (1.0, 0.5)
+    assert make(class_weights="balanced").listed_class_weights is None
+    with pytest.raises(UsageError, match=r"--loss=cross_entrpy: .*did you mean cross_entropy"):
+        make(loss="cross_entrpy")
+    for option in ({"class_weights": "balanced"}, {"label_smoothing": 0.1}):
+        assert make(loss="dice+ohem", **option).loss == "dice+ohem"
+        ((name, value),) = option.items()
+        with pytest.raises(UsageError, match=rf"--{name}={value}: without effect on --loss=dice.lovasz; allowed: with"):
+            make(loss="dice+lovasz", **option)
+
+
+def test_warm_up_is_shorter_than_the_training():
+    with pytest.raises(UsageError, match="--warmup_epochs=3: allowed: integer, 0 <= x < 3, the --epochs"):
+        make(epochs=3, warmup_epochs=3)
+
+
 def test_crop_size_is_rounded_up_to_a_multiple_of_8():
     assert [make(crop_size=size).crop_size for size in (17, 24, 241)] == [24, 24, 248]
 
@@ -101,6 +152,8 @@ def test_scheduler_steps():
 def test_contradictions_and_missing_flags():
     with pytest.raises(UsageError, match="--pretrained_weights=w: contradicts --use_pretrained_model=False"):
         make(use_pretrained_model=False, pretrained_weights="w")
+    with pytest.raises(UsageError, match="--init_from=r: contradicts --pretrained_weights=w"):
+        make(init_from="r", pretrained_weights="w")
     with pytest.raises(UsageError, match="--output_dir is required"):
         TrainConfig(data="d")
     with pytest.raises(UsageError, match="--data is required"):

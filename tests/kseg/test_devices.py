@@ -18,7 +18,7 @@ def test_processor_without_cpuinfo(tmp_path):
     assert devices.processor(str(tmp_path / "none")) == ("", frozenset())
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_precision_given_by_hand_is_kept(precision):
     assert devices.resolve_precision(precision) == precision
 
@@ -40,8 +40,20 @@ def test_auto_precision_follows_the_gpu(capability, expected, monkeypatch):
 
 
 def test_unknown_precision_is_refused():
-    with pytest.raises(UsageError, match="--mixed_precision=float16: allowed: auto, float32, bfloat16"):
-        devices.resolve_precision("float16")
+    with pytest.raises(UsageError, match="--mixed_precision=fp8: allowed: auto, float32, bfloat16, float16"):
+        devices.resolve_precision("fp8")
+
+
+def test_xla_by_hand_and_by_itself(monkeypatch):
+    assert devices.resolve_jit("True") is True
+    assert devices.resolve_jit("False") is False
+    for gpus, replicas, expected in (([], 1, False), ([("GPU", (8, 0))], 1, True), ([("GPU", (8, 0))] * 2, 2, False)):
+        monkeypatch.setattr(devices, "_gpus", lambda gpus=gpus: gpus)
+        assert devices.resolve_jit("auto", replicas) is expected
+    with pytest.raises(UsageError, match="--jit_compile=True: not on 2 devices at once; allowed: auto, False"):
+        devices.resolve_jit("True", 2)
+    with pytest.raises(UsageError, match="--jit_compile=yes: allowed: auto, True, False"):
+        devices.resolve_jit("yes")
 
 
 def test_strategy_follows_the_gpus():
