@@ -90,7 +90,9 @@ def read_config(folder: str) -> TrainConfig:
     if not storage.exists(path):
         raise RunError(f"{folder}: not a run directory of kseg-train ({CONFIG} is missing)")
     try:
-        return TrainConfig(**json.loads(storage.read_text(path)))
+        values = json.loads(storage.read_text(path))
+        # Runs from before the auxiliary head have none, whatever the flag's default is now.
+        return TrainConfig(**{"aux_loss_weight": 0.0} | values)
     except (ValueError, TypeError, UsageError) as error:
         raise RunError(f"{path}: not a configuration of this kseg: {error}") from None
 
@@ -152,12 +154,14 @@ def load_segmenter(folder: str, which: str = "best") -> tuple[keras.Model, Label
         RunError: if the run or that model is not there.
     """
     config, labels = read_config(folder), read_labels(folder)
-    network = load_network(folder, which, config, labels.num_classes)
+    other = "last" if which == "best" else "best"
+    advice = f"try --model={other}, or train again"
+    network = load_network(folder, which, config, labels.num_classes, advice=advice)
     return without_aux(network), labels, config
 
 
-def load_network(folder: str, which: str, config: TrainConfig, num_classes: int) -> keras.Model:
-    """The whole network of a run, in float32; like `load_segmenter`, which reads the other arguments."""
+def load_network(folder: str, which: str, config: TrainConfig, num_classes: int, *, advice: str) -> keras.Model:
+    """The whole network of a run, in float32; like `load_segmenter`, with what to do if it is damaged as `advice`."""
     path = storage.join(folder, which, MODEL)
     if not storage.exists(path):
         raise RunError(f"{path}: not there; the run has not finished an epoch yet, or it was removed")
@@ -166,8 +170,8 @@ def load_network(folder: str, which: str, config: TrainConfig, num_classes: int)
     try:
         network.load_weights(path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        other = "last" if which == "best" else "best"
-        raise RunError(f"{path}: damaged or of another network: {error}; try --model={other}, or train again") from None
+        reason = str(error).partition("\n")[0]  # the other lines of Keras's list layers and print arrays
+        raise RunError(f"{path}: damaged or of another network: {reason}; {advice}") from None
     return network
 
 

@@ -16,16 +16,27 @@ def check_run(config: TrainConfig) -> None:
 
     Raises:
         UsageError: if the algorithm or the backbone is another.
-        RunError: if it is no run directory.
+        RunError: if it is no run directory, or the run has no best model yet.
     """
-    there = checkpoints.read_config(config.init_from)
+    folder = config.init_from
+    for path in (storage.join(folder, checkpoints.CONFIG), _best(folder)):
+        if not storage.exists(path):
+            raise RunError(
+                f"--init_from={folder}: {path} is not there; allowed: the --output_dir of a kseg-train that has "
+                "finished an epoch"
+            )
+    there = checkpoints.read_config(folder)
     for name in ALIKE:
         old, new = getattr(there, name), getattr(config, name)
         if old != new:
             raise UsageError(
-                f"--init_from={config.init_from}: a run of --{name}={old}, this one has --{name}={new}; "
+                f"--init_from={folder}: a run of --{name}={old}, this one has --{name}={new}; "
                 "allowed: a run of the same algorithm and backbone"
             )
+
+
+def _best(folder: str) -> str:
+    return storage.join(folder, "best", checkpoints.MODEL)
 
 
 def load_run(network: keras.Model, labels: LabelMap, config: TrainConfig) -> str:
@@ -43,25 +54,23 @@ def load_run(network: keras.Model, labels: LabelMap, config: TrainConfig) -> str
         A line for the log: what came from where, its checksum, and what did not come.
 
     Raises:
-        RunError: if the model is not there, damaged, or a layer has another shape.
+        RunError: if the model is damaged.
     """
     folder = config.init_from
-    path = storage.join(folder, "best", checkpoints.MODEL)
-    there = checkpoints.read_labels(folder)
-    source = checkpoints.load_network(folder, "best", checkpoints.read_config(folder), there.num_classes)
+    there, earlier = checkpoints.read_labels(folder), checkpoints.read_config(folder)
+    advice = "give another --init_from"
+    source = checkpoints.load_network(folder, "best", earlier, there.num_classes, advice=advice)
     found = {layer.name: layer.get_weights() for layer in _layers(source)}
     missing, arrays = [], 0
     for layer in _layers(network):
         weights = found.get(layer.name)
-        fits = weights is not None and [array.shape for array in weights] == [tuple(w.shape) for w in layer.weights]
-        if fits:
-            layer.set_weights(weights)
-            arrays += len(weights)
-        elif weights is None or layer.name in CLASSIFIERS:
+        # The same algorithm and backbone: only a classifier's shape can differ, by the number of classes.
+        if weights is None or [array.shape for array in weights] != [tuple(weight.shape) for weight in layer.weights]:
             missing.append(layer.name)
         else:
-            shapes = [array.shape for array in weights], [tuple(weight.shape) for weight in layer.weights]
-            raise RunError(f"{path}: does not fit: {layer.name} {shapes[0]} for {shapes[1]}; give another --init_from")
+            layer.set_weights(weights)
+            arrays += len(weights)
+    path = _best(folder)
     line = f"weights of {path} (sha256 {storage.sha256(path)}, {arrays} arrays)"
     return line + _differences(there, labels, missing)
 

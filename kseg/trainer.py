@@ -48,6 +48,11 @@ def train(config: TrainConfig) -> dict:
         raise UsageError(
             f"--mini_batch_size={config.mini_batch_size}: allowed: a multiple of the {replicas} devices it is shared by"
         )
+    if config.mini_batch_size == (1 if config.syncbn else replicas) and config.algorithm in ("psp", "deeplab"):
+        say(
+            f"warning: batch normalisation over one picture turns the whole-picture mean of {config.algorithm} into a "
+            "constant; a larger --mini_batch_size or, on several devices, --syncbn avoids that"
+        )
     validation = plan.validation_data(replicas)
     keras.utils.set_random_seed(config.seed)
     precision = devices.resolve_precision(config.mixed_precision)

@@ -3,7 +3,10 @@
 import dataclasses
 
 from kseg.config.values import ABOVE_16, CROP_MULTIPLE, FOLDER, MAX_CLASSES, POSITIVE, SPLIT
+from kseg.errors import UsageError
 from kseg.knobs import REQUIRED, Range, knob
+
+ROTATION_DEGREES, JITTER_STRENGTH = 10.0, 0.4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +64,14 @@ class DataFlags:
     random_vertical_flip: bool = knob(False, "Turn a crop upside down, with probability 0.5.")
     random_rotation: bool = knob(False, "Turn a crop about its centre; black and void come in at the corners.")
     random_rotation_degrees: float = knob(
-        10.0, "The largest angle of random_rotation, either way.", allowed=Range(0, 180, low_open=True), unit="degrees"
+        ROTATION_DEGREES,
+        "The largest angle of random_rotation, either way.",
+        allowed=Range(0, 180, low_open=True),
+        unit="degrees",
     )
     color_jitter: bool = knob(False, "Change a crop's brightness, contrast, saturation and hue.")
     color_jitter_strength: float = knob(
-        0.4,
+        JITTER_STRENGTH,
         "color_jitter's factors of brightness, contrast and saturation are 1 +- this at most, its turn of the colour "
         "circle +- a quarter of this.",
         allowed=Range(0, 1, low_open=True),
@@ -73,3 +79,13 @@ class DataFlags:
     random_blur: bool = knob(
         False, "Blur a crop with probability 0.5 by a Gaussian of radius U(0, 1) pixels, as the reference does."
     )
+
+    def _check_augmentation(self):
+        """Refuses an amount of what is switched off."""
+        amounts = {
+            "random_rotation": ("random_rotation_degrees", ROTATION_DEGREES),
+            "color_jitter": ("color_jitter_strength", JITTER_STRENGTH),
+        }
+        for switch, (amount, default) in amounts.items():
+            if not getattr(self, switch) and getattr(self, amount) != default:
+                raise UsageError(f"--{amount}={getattr(self, amount)}: without effect; allowed: with --{switch}")

@@ -47,6 +47,7 @@ class TrainConfig(OptimizationFlags, NetworkFlags, DataFlags):
             raise UsageError(
                 f"--output_dir is required: the run directory. Allowed: {FOLDER} (or --preview_dir to look at the data)"
             )
+        self._check_augmentation()
         self._check_start()
         self._check_loss()
         self._check_schedule()

@@ -21,7 +21,7 @@ class Style:
     """What every layer of one network has in common.
 
     Attributes:
-        dtype: name of a Keras dtype policy: "float32" or "mixed_bfloat16".
+        dtype: name of a Keras dtype policy: "float32", "mixed_bfloat16" or "mixed_float16".
         synchronized: batch normalisation over the batch of all replicas, not of each by itself.
         seed: of initial weights and dropout, >= 0.
     """

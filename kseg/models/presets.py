@@ -9,7 +9,10 @@ from kseg.models.backbones import STAGE_FILTERS, STAGE_STRIDES, VARIANTS
 
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"  # keras-cv's default
-LAYOUT = "a folder that keras-cv's save_to_preset wrote for a ResNetBackbone: config.json and model.weights.h5"
+LAYOUT = (
+    "a folder that keras-cv's save_to_preset wrote for a ResNetBackbone: config.json and model.weights.h5 (for a run of "
+    "kseg-train, --init_from)"
+)
 
 
 class Preset(NamedTuple):
@@ -62,6 +65,8 @@ def _problem_of(preset, backbone: str) -> str:
     kind, library = preset.get("class_name"), str(preset.get("module")).split(".")[0]
     if (kind, library) != ("ResNetBackbone", "keras_cv"):
         return f"describes a {library} {kind}, not keras_cv's ResNetBackbone (v1)"
+    if backbone not in VARIANTS:
+        return f"describes a ResNetBackbone, but --backbone={backbone}"
     config = preset["config"]
     asked, found = _shape_of_variant(backbone), {key: config.get(key) for key in _shape_of_variant(backbone)}
     if found != asked:

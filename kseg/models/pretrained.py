@@ -145,7 +145,7 @@ def _is_conv(layer: keras.Layer) -> bool:
 
 
 def _check_fit(pairs: list, stored: list, path: str, backbone: str) -> None:
-    """Refuses a file whose layers differ from the network's, in number or shape, naming the first that do."""
+    """Refuses a file whose layers differ from the network's, in number or shape, or hold no numbers; names them."""
     wrong = []
     if any(None in pair for pair in pairs):
         ours = sum(layer is not None for layer, _ in pairs)
@@ -158,9 +158,11 @@ def _check_fit(pairs: list, stored: list, path: str, backbone: str) -> None:
         bias = [expected[0][-1:]] if _is_conv(layer) else []
         if shapes not in (expected, expected + bias):
             wrong.append(f"{found.name} {shapes} for {layer.name} {expected}")
+        elif not all(np.isfinite(array).all() for array in found.arrays):
+            wrong.append(f"{found.name} holds NaN or infinity")
     if wrong:
         listed = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-        raise RunError(f"{path}: does not fit {backbone}: {listed}; expected: {LAYOUTS}")
+        raise RunError(f"{path}: does not fit {backbone}: {listed}; expected: weights of {backbone}")
 
 
 def _assign(pairs: list, *, keras_cv: bool) -> None:

@@ -71,9 +71,16 @@ def freeze(network: keras.Model, *, stages: int = 0, batch_norm: bool = False) -
         network: of `build_segmenter`.
         stages: how many of the backbone's stages conv1 … conv5 to freeze whole, from the first, 0 to STAGES.
         batch_norm: whether to freeze every batch normalisation of the backbone.
+
+    Raises:
+        UsageError: if the backbone's layers are not named by such stages.
     """
+    layers = network.get_layer("backbone").layers
     frozen = tuple(f"conv{stage}_" for stage in range(1, stages + 1))
-    for layer in network.get_layer("backbone").layers:
+    for prefix in frozen:
+        if not any(layer.name.startswith(prefix) for layer in layers):
+            raise UsageError(f"--freeze_stages={stages}: this backbone has no layers named {prefix}…; allowed: 0")
+    for layer in layers:
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
         if (frozen and layer.name.startswith(frozen)) or (batch_norm and is_norm):
             layer.trainable = False

@@ -45,7 +45,7 @@ def read_layers(path: str) -> list[StoredLayer]:
     try:
         with h5py.File(path, "r") as file:
             layers = _read_first_layout(file.get("model_weights", file)) or _read_keras_3(file)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:  # what h5py makes of damage
         raise RunError(f"{path}: cannot be read: {error}; expected: {LAYOUTS}") from None
     if not layers:
         raise RunError(f"{path}: HDF5 without the weights of layers; expected: {LAYOUTS}")

@@ -50,7 +50,7 @@ def test_a_kept_model_comes_back_with_its_weights_classes_and_flags(run, model):
     for one, two in zip(loaded.weights, without_aux(model).weights, strict=True):
         np.testing.assert_array_equal(one, two, err_msg=one.path)
     assert [weight.path for weight in model.weights if weight.path.startswith("aux")]
-    whole = checkpoints.load_network(str(run), "best", flags, 2)
+    whole = checkpoints.load_network(str(run), "best", flags, 2, advice="")
     for one, two in zip(whole.weights, model.weights, strict=True):
         np.testing.assert_array_equal(one, two, err_msg=one.path)
 
@@ -63,6 +63,20 @@ def test_a_damaged_model_is_named(run, damage):
     path.write_bytes({"empty": b"", "half": content[: len(content) // 2], "flipped": content}[damage])
     with pytest.raises(RunError, match=r"best/model\.keras: damaged .*; try --model=last"):
         checkpoints.load_segmenter(str(run), "best")
+
+
+def test_a_run_from_before_the_auxiliary_head_has_none(tmp_path):
+    folder = tmp_path / "old"
+    plain = TrainConfig(**json.loads(config(folder).to_json()) | {"aux_loss_weight": 0.0})
+    checkpoints.make_run(plain, LABELS)
+    network = checkpoints.build_network(plain, 2, "float32")
+    checkpoints.save_model(network, str(folder), "best")
+    values = json.loads((folder / "config.json").read_text())
+    del values["aux_loss_weight"]
+    (folder / "config.json").write_text(json.dumps(values))
+    loaded, _, flags = checkpoints.load_segmenter(str(folder), "best")
+    assert flags == plain
+    np.testing.assert_array_equal(loaded.get_layer("head_conv").kernel, network.get_layer("head_conv").kernel)
 
 
 def test_what_is_missing_is_named(run, tmp_path):

@@ -68,6 +68,7 @@ FROZEN = {
 }
 
 
+SWITCHES = {"random_rotation": True, "color_jitter": True}  # without which their amounts are refused
 # kseg's own flags that have a range: name -> (accepted values, refused values).
 RANGES = {
     "random_rotation_degrees": ([0.1, 180], [0, 181]),
@@ -110,7 +111,7 @@ def test_hyperparameter(name):
 def test_range(name):
     accepted, refused = RANGES[name]
     for value in accepted:
-        assert getattr(make(**{name: value}), name) == value
+        assert getattr(make(**SWITCHES, **{name: value}), name) == value
     for value in refused:
         with pytest.raises(UsageError, match=rf"--{name}=.*: allowed: "):
             make(**{name: value})
@@ -126,6 +127,13 @@ def test_losses_and_their_options():
         ((name, value),) = option.items()
         with pytest.raises(UsageError, match=rf"--{name}={value}: without effect on --loss=dice.lovasz; allowed: with"):
             make(loss="dice+lovasz", **option)
+
+
+def test_amounts_go_with_their_switches():
+    for switch, amount in (("random_rotation", "random_rotation_degrees"), ("color_jitter", "color_jitter_strength")):
+        with pytest.raises(UsageError, match=f"--{amount}=0.5: without effect; allowed: with --{switch}"):
+            make(**{amount: 0.5})
+        assert getattr(make(**{switch: True, amount: 0.5}), amount) == 0.5
 
 
 def test_warm_up_is_shorter_than_the_training():

@@ -1,6 +1,7 @@
 """A run that starts from another: what comes along, what does not, what is refused."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def started(run, labels, **flags):
 
 
 def kept_weights(run) -> dict:
-    network = checkpoints.load_network(run, "best", checkpoints.read_config(run), 2)
+    network = checkpoints.load_network(run, "best", checkpoints.read_config(run), 2, advice="")
     return {weight.path: np.array(weight) for weight in network.weights}
 
 
@@ -84,7 +85,7 @@ def test_other_names_for_the_classes_are_said(run):
     assert "warning: its classes are called dark, bright; the classifier is kept all the same" in line
 
 
-def test_another_algorithm_or_backbone_is_refused(run, tmp_path):
+def test_another_algorithm_or_backbone_is_refused(run):
     for name, value in (("algorithm", "fcn"), ("backbone", "resnet-34")):
         new = dataclasses.replace(config("new", init_from=run), **{name: value})
         message = (
@@ -92,5 +93,21 @@ def test_another_algorithm_or_backbone_is_refused(run, tmp_path):
         )
         with pytest.raises(UsageError, match=message):
             incremental.check_run(new)
-    with pytest.raises(RunError, match=r"not a run directory of kseg-train"):
+
+
+def test_what_is_no_run_or_has_no_model_or_a_damaged_one_is_named(run, tmp_path):
+    with pytest.raises(
+        RunError, match=rf"--init_from={tmp_path}: {tmp_path}/config.json is not there; allowed: the --out"
+    ):
         incremental.check_run(config("new", init_from=str(tmp_path)))
+    copied = shutil.copytree(run, tmp_path / "run")
+    new = config("new", init_from=str(copied))
+    path = copied / "best" / "model.keras"
+    path.write_bytes(path.read_bytes()[:5000])
+    incremental.check_run(new)
+    network = checkpoints.build_network(new, 2, "float32")
+    with pytest.raises(RunError, match=rf"{path}: damaged or of another network: .*; give another --init_from$"):
+        incremental.load_run(network, TWO, new)
+    path.unlink()
+    with pytest.raises(RunError, match=rf"{path} is not there; allowed: the --output_dir"):
+        incremental.check_run(new)

@@ -32,7 +32,7 @@ def test_steps_of_an_epoch(tiny_data, capsys):
 
 
 def test_augmentation_is_off_unless_asked_for():
-    off = TrainConfig(data="d", output_dir="o", color_jitter_strength=0.3, random_rotation_degrees=5.0)
+    off = TrainConfig(data="d", output_dir="o")
     assert augmentation(off) == Augmentation()
     flags = {"color_jitter": True, "random_rotation": True, "random_blur": True, "random_vertical_flip": True}
     on = TrainConfig(

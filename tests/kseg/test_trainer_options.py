@@ -72,7 +72,7 @@ def test_a_run_with_many_options_resumes_where_it_was(finished, tiny_data, tmp_p
 
 def test_frozen_layers_stay_as_they_start(finished, tiny_data):
     fresh = checkpoints.build_network(config(tiny_data, "unused"), 2, "float32")
-    kept = checkpoints.load_network(str(finished), "last", checkpoints.read_config(str(finished)), 2)
+    kept = checkpoints.load_network(str(finished), "last", checkpoints.read_config(str(finished)), 2, advice="")
     moved = [
         weight.path
         for weight, start in zip(kept.weights, fresh.weights, strict=True)

@@ -54,6 +54,7 @@ def head(algorithm: str) -> int:
         return conv(2048, 512, 3) + classifier(512)
     if algorithm == "psp":
         return 4 * conv(2048, 512) + conv(2048 + 4 * 512, 512, 3) + classifier(512)
+    assert algorithm == "deeplab"
     branches = conv(2048, 256) + 3 * conv(2048, 256, 3) + conv(2048, 256)
     return branches + conv(5 * 256, 256) + conv(256, 256, 3) + classifier(256)
 
@@ -93,4 +94,5 @@ def test_gluoncv_differs_by_its_stem_alone():
     own = conv(3, 64, 7) + conv(64, 64) + conv(64, 256)
     deep = conv(3, 64, 3) + conv(64, 64, 3) + conv(64, 128, 3) + conv(128, 64) + conv(128, 256)
     assert deep - own == 124_160
-    assert gluoncv.COUNTS == {key: count + 124_160 for key, count in TABLE.items()}
+    assert gluoncv.COUNTS == {key: TABLE[key] + 124_160 for key in gluoncv.COUNTS}
+    assert len(gluoncv.COUNTS) == 12

@@ -58,14 +58,13 @@ def test_evaluation_and_prediction_leave_the_auxiliary_head_out():
     assert not [name for name in evaluated if name.startswith("aux")]
 
 
-def test_the_auxiliary_head_learns_and_is_no_more_than_a_second_way_to_the_loss():
+def test_both_heads_and_the_backbone_learn():
     built = network()
     model = compiled(built)
     before = {variable.path: np.array(variable) for variable in built.trainable_variables}
     model.train_on_batch(IMAGES, MASKS)
     unmoved = [v.path for v in built.trainable_variables if np.array_equal(before[v.path], v)]
     assert unmoved == []
-    assert {variable.path for variable in model.variables} >= set(before)
 
 
 def test_without_a_weight_there_is_no_auxiliary_head():

@@ -90,3 +90,13 @@ def test_damaged_file_is_named(network, tmp_path):
         file.attrs["layer_names"] = ["conv1_conv"]
     with pytest.raises(RunError, match=r"first.h5: cannot be read: .*conv1_conv"):
         read_layers(str(tmp_path / "first.h5"))
+
+
+def test_a_damaged_tree_of_groups_is_named(network, tmp_path):
+    """h5py makes a RuntimeError of it, not an OSError."""
+    path = tmp_path / "x.weights.h5"
+    network.save_weights(path)
+    before, _, after = path.read_bytes().rpartition(b"TREE")
+    path.write_bytes(before + b"XXXX" + after)
+    with pytest.raises(RunError, match=rf"{path}: cannot be read: .*; expected: "):
+        read_layers(str(path))
