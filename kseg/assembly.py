@@ -49,7 +49,7 @@ def assemble(plan: Plan, precision: str, replicas: int) -> Assembly:
         replicas: devices that share a batch.
     """
     config = plan.config
-    network = checkpoints.build_network(config, plan.dataset.labels.num_classes, precision)
+    network = checkpoints.build_network(config, config.num_classes, precision)
     freeze(network, stages=config.freeze_stages, batch_norm=config.freeze_backbone_bn)
     schedule = _schedule(config, plan.steps_per_epoch)
     optimizer = _optimizer(config, schedule, loss_scaled=precision == "float16")
@@ -58,7 +58,7 @@ def assemble(plan: Plan, precision: str, replicas: int) -> Assembly:
     model.compile(
         optimizer=optimizer,
         loss=build_loss(config.loss, class_weights=plan.class_weights, label_smoothing=config.label_smoothing),
-        metrics=[ConfusionMatrix(plan.dataset.labels.num_classes, config.absent_class_iou)],
+        metrics=[ConfusionMatrix(config.num_classes, config.absent_class_iou, on_processor=config.deterministic)],
         jit_compile=devices.resolve_jit(config.jit_compile, replicas),
         auto_scale_loss=False,  # `_optimizer` does it
     )

@@ -1,6 +1,5 @@
 """What happens during training besides training: progress, the metric line, models kept, early stopping, pictures."""
 
-import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -10,11 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from kseg import checkpoints, pictures
-from kseg.averaging import WeightAverage
+from kseg.averaging import WeightAverage, averaged
 from kseg.errors import RunError
 from kseg.labels import LabelMap
 from kseg.optimizers import skipped_steps
 from kseg.progress import bar, say
+
+RATE_POINTS = 100  # of the learning rate's curve in TensorBoard, an epoch
 
 
 class Progress(keras.callbacks.Callback):
@@ -101,7 +102,8 @@ class StopOnNan(keras.callbacks.Callback):
         kept = f"what epoch {epoch} left is kept" if epoch else "nothing was kept"
         raise RunError(
             f"{what} is {value} at step {epoch * steps + step} (epoch {epoch + 1}, step {step} of {steps}); "
-            f"lower --learning_rate or --head_learning_rate_multiplier and give another --output_dir; {kept}"
+            "lower --learning_rate or --head_learning_rate_multiplier (or, with --mixed_precision=float16, take "
+            f"bfloat16 or float32) and give another --output_dir; {kept}"
         )
 
 
@@ -124,53 +126,6 @@ def should_stop(mious: list[float], *, min_epochs: int, patience: int, tolerance
     while waited < len(mious) and not improved(mious[: len(mious) - waited], tolerance):
         waited += 1
     return len(mious) >= min_epochs and waited >= max(patience, 1)
-
-
-@contextlib.contextmanager
-def averaged(average: WeightAverage | None):
-    """Within, the weights are their moving averages; nothing changes where there are none."""
-    if average is not None:
-        average.swap()
-    try:
-        yield
-    finally:
-        if average is not None:
-            average.swap()
-
-
-class Averaging(keras.callbacks.Callback):
-    """Keeps the moving average of the weights up to date, and validates with it.
-
-    Args:
-        average: of the weights of the network that is trained.
-    """
-
-    def __init__(self, average: WeightAverage):
-        super().__init__()
-        self._average, self._updates = average, 0
-
-    def _count(self) -> int:
-        """Updates of the weights so far: fewer than batches if they are accumulated or some overflow."""
-        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-
-    def on_train_begin(self, logs=None):
-        """Notes the updates of earlier sessions."""
-        self._updates = self._count()
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Follows the weights where they were updated."""
-        updates = self._count()
-        if updates > self._updates:
-            self._average.update()
-        self._updates = updates
-
-    def on_test_begin(self, logs=None):
-        """Puts the averages in place of the weights."""
-        self._average.swap()
-
-    def on_test_end(self, logs=None):
-        """Puts the weights back."""
-        self._average.swap()
 
 
 class EpochEnd(keras.callbacks.Callback):
@@ -243,7 +198,7 @@ class EpochEnd(keras.callbacks.Callback):
         entry["images_per_second"] = round(self._images / (self._trained - self._started), 3)
         if self.model.optimizer.loss_scaled:
             skipped = entry["skipped_steps"] = skipped_steps(self.model.optimizer, batches)
-            say(f"float16: {skipped} of {batches} steps so far skipped, as a gradient overflowed")
+            say(f"float16: {skipped} of {batches} steps so far skipped for a gradient that overflowed")
         return entry
 
     def _write_scalars(self, epoch: int, entry: dict) -> None:
@@ -251,6 +206,9 @@ class EpochEnd(keras.callbacks.Callback):
             for name, value in entry.items():
                 if name != "epoch":
                     tf.summary.scalar(name.replace(":", "/"), value)
+            steps = self.params["steps"]
+            for batch in range(epoch * steps, (epoch + 1) * steps, max(steps // RATE_POINTS, 1)):
+                tf.summary.scalar("batches/learning_rate", self._schedule(batch), step=batch)
         self._writer.flush()
 
 

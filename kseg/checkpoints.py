@@ -192,6 +192,9 @@ def build_network(config: TrainConfig, num_classes: int, precision: str) -> kera
 class Resumer:
     """Saves the state of a training at the end of epochs, and restores the newest.
 
+    On several devices statistics of batch normalisation that are not synchronised are those of the first: a resumed run
+    goes on with them on all.
+
     Args:
         variables: tf.Variables of the network, of the built optimizer and of whatever else training goes on from, in
             the same order every time.

@@ -64,13 +64,22 @@ class ConfusionMatrix(keras.metrics.Metric):
     Args:
         num_classes: C.
         absent_class_iou: see `score`.
+        on_processor: count on the processor: on a GPU TensorFlow's bincount refuses to be deterministic.
         name: of the metric; the logs use the names in `result()` instead.
     """
 
-    def __init__(self, num_classes: int, absent_class_iou: str = LEAVE_OUT, name: str = "confusion", **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        absent_class_iou: str = LEAVE_OUT,
+        on_processor: bool = False,
+        name: str = "confusion",
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
         self.num_classes = num_classes
         self.absent_class_iou = absent_class_iou
+        self.on_processor = on_processor
         self.counts = self.add_variable((num_classes, num_classes), "zeros", dtype="int64", name="counts")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -89,7 +98,8 @@ class ConfusionMatrix(keras.metrics.Metric):
         # from the values even where it is given, which XLA refuses.
         cells = self.num_classes**2
         index = tf.where(tf.equal(labels, IGNORE), cells, labels * self.num_classes + classes)
-        counts = tf.raw_ops.DenseBincount(input=index, size=cells + 1, weights=tf.zeros([0], tf.int32))
+        with tf.device("CPU" if self.on_processor else None):
+            counts = tf.raw_ops.DenseBincount(input=index, size=cells + 1, weights=tf.zeros([0], tf.int32))
         counts = tf.reshape(counts[:cells], [self.num_classes, self.num_classes])
         self.counts.assign_add(tf.cast(counts, tf.int64))
 
@@ -104,4 +114,5 @@ class ConfusionMatrix(keras.metrics.Metric):
 
     def get_config(self) -> dict:
         """Constructor arguments."""
-        return super().get_config() | {"num_classes": self.num_classes, "absent_class_iou": self.absent_class_iou}
+        names = ("num_classes", "absent_class_iou", "on_processor")
+        return super().get_config() | {name: getattr(self, name) for name in names}

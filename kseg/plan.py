@@ -23,11 +23,13 @@ class Plan:
     Attributes:
         config: with num_classes and num_training_samples set.
         steps_per_epoch: training batches of an epoch.
+        class_weights: one for each class in the loss, or None.
     """
 
     config: TrainConfig
     dataset: records.Dataset
     steps_per_epoch: int
+    class_weights: tuple[float, ...] | None
 
     @functools.cached_property
     def training_paths(self) -> list[str]:
@@ -65,23 +67,22 @@ class Plan:
             replicas=replicas,
         )
 
-    @functools.cached_property
-    def class_weights(self) -> tuple[float, ...] | None:
-        """A weight for each class, or None for none.
 
-        Raises:
-            UsageError: if --class_weights lists more or fewer than there are classes.
-        """
-        config = self.config
-        if config.class_weights == BALANCED:
-            return balanced_weights(self.dataset.split(config.train_split).pixels_per_class)
-        weights = config.listed_class_weights
-        if weights is not None and len(weights) != config.num_classes:
-            raise UsageError(
-                f"--class_weights={config.class_weights}: {len(weights)} weights; allowed: one for each of the "
-                f"{config.num_classes} classes: {', '.join(self.dataset.labels.names)}"
-            )
-        return weights
+def class_weights(config: TrainConfig, dataset: records.Dataset) -> tuple[float, ...] | None:
+    """A weight for each class, or None for none.
+
+    Raises:
+        UsageError: if --class_weights lists more or fewer than there are classes.
+    """
+    if config.class_weights == BALANCED:
+        return balanced_weights(dataset.split(config.train_split).pixels_per_class)
+    weights, labels = config.listed_class_weights, dataset.labels
+    if weights is not None and len(weights) != labels.num_classes:
+        raise UsageError(
+            f"--class_weights={config.class_weights}: {len(weights)} weights; allowed: one for each of the "
+            f"{labels.num_classes} classes: {', '.join(labels.names)}"
+        )
+    return weights
 
 
 def augmentation(config: TrainConfig) -> Augmentation:
@@ -99,7 +100,7 @@ def make_plan(config: TrainConfig) -> Plan:
     """Reads dataset.json and settles num_classes and num_training_samples in the configuration.
 
     Raises:
-        UsageError: if num_classes is not the data set's.
+        UsageError: if num_classes or the number of class weights is not the data set's, or no update would be made.
     """
     dataset = records.read_dataset(config.data)
     classes = dataset.labels.num_classes
@@ -116,4 +117,10 @@ def make_plan(config: TrainConfig) -> Plan:
             f"an epoch is {samples} pictures, as asked"
         )
     settled = dataclasses.replace(config, num_classes=classes, num_training_samples=samples)
-    return Plan(settled, dataset, math.ceil(samples / config.mini_batch_size))
+    steps = math.ceil(samples / config.mini_batch_size)
+    if config.gradient_accumulation_steps > steps * config.epochs:
+        raise UsageError(
+            f"--gradient_accumulation_steps={config.gradient_accumulation_steps}: the whole training has only "
+            f"{steps * config.epochs} batches, so no update; allowed: 1 to {steps * config.epochs}"
+        )
+    return Plan(settled, dataset, steps, class_weights(config, dataset))

@@ -9,6 +9,7 @@ from kseg.errors import UsageError
 from kseg.knobs import OneOf, Range, knob
 from kseg.registry import LOSSES, OPTIMIZERS, PIXEL_LOSSES, SCHEDULES, loss_parts
 
+DECAYING = ("sgd", "adamw")
 NO_WEIGHTS, BALANCED = "none", "balanced"
 WEIGHTS_ALLOWED = f"{NO_WEIGHTS}, {BALANCED}, or a number >= 0 for each class, comma-separated, not all 0"
 
@@ -20,14 +21,14 @@ class OptimizationFlags:
     epochs: int = knob(30, "Passes over the training split.", allowed=POSITIVE, unit="epochs")
     loss: str = knob(
         "cross_entropy",
-        "What training minimises, the mean over the labelled pixels of the whole batch; a sum with +, as in "
-        "cross_entropy+dice.",
+        "What training minimises over the labelled pixels of the whole batch; a sum with +, as in cross_entropy+dice. "
+        "cross_entropy and focal are means over the pixels, ohem over the hard ones, dice and lovasz over classes.",
         allowed=f"one or more of {', '.join(LOSSES)}, joined by +",
     )
     class_weights: str = knob(
         NO_WEIGHTS,
         f"Weights of the classes' pixels in {', '.join(PIXEL_LOSSES)}; balanced = the labelled pixels of the training "
-        "split / (classes that occur x pixels of the class). The loss stays the mean over the labelled pixels.",
+        "split / (classes that occur x pixels of the class). The divisor of the mean stays the number of pixels.",
         allowed=WEIGHTS_ALLOWED,
     )
     label_smoothing: float = knob(
@@ -42,7 +43,7 @@ class OptimizationFlags:
     momentum: float = knob(0.9, "Momentum of sgd and nag.", allowed=Range(0, 1, low_open=True))
     weight_decay: float = knob(0.0001, "Weight decay of sgd and adamw; 0 = none.", allowed=BELOW_1)
     no_decay_norm_bias: bool = knob(False, "Leave batch normalisation and biases out of the weight decay.")
-    gamma1: float = knob(0.9, "Decay of rmsprop's average of squared gradients.", allowed=UNIT_INTERVAL)
+    gamma1: float = knob(0.9, "Decay of rmsprop's averages of the gradient and its square.", allowed=UNIT_INTERVAL)
     gamma2: float = knob(0.9, "Momentum of rmsprop.", allowed=UNIT_INTERVAL)
     clip_norm: float = knob(
         0.0, "Scale the gradient of all weights together down to this norm; 0 = never.", allowed=Range(low=0)
@@ -65,7 +66,10 @@ class OptimizationFlags:
         unit="epochs",
     )
     warmup_epochs: int = knob(
-        0, "Epochs over which the rate first rises from 0 in equal steps.", allowed=NOT_NEGATIVE, unit="epochs"
+        0,
+        "Epochs, not all, over which the rate first rises from 0 in equal steps.",
+        allowed=NOT_NEGATIVE,
+        unit="epochs",
     )
 
     early_stopping: bool = knob(False, "Stop when the validation mIOU no longer improves.")
@@ -101,6 +105,14 @@ class OptimizationFlags:
         except ValueError:
             return ()
         return weights if all(math.isfinite(weight) and weight >= 0 for weight in weights) else ()
+
+    def _check_decay(self):
+        """Refuses to spare weights from a decay that there is not."""
+        if self.no_decay_norm_bias and self.optimizer not in DECAYING:
+            raise UsageError(
+                f"--no_decay_norm_bias=True: --optimizer={self.optimizer} has no weight decay; "
+                f"allowed: with {', '.join(DECAYING)}"
+            )
 
     def _check_schedule(self):
         """Refuses steps that do not rise, steps without their schedule, and a warm-up without end."""

@@ -22,8 +22,9 @@ class TrainConfig(OptimizationFlags, NetworkFlags, DataFlags):
 
     mixed_precision: str = knob(
         "auto",
-        "Type of the network's arithmetic; auto = bfloat16 where the processor has instructions for it. float16 scales "
-        "the loss and leaves out the steps that overflow. Weights, logits, loss and metrics stay float32.",
+        "Type of the network's arithmetic; auto = bfloat16 where the GPUs or, without any, the processor has "
+        "instructions for it. float16 scales the loss and leaves out the steps whose gradients overflow. Weights, "
+        "logits, loss and metrics stay float32.",
         allowed=OneOf(("auto", "float32", "bfloat16", "float16")),
     )
     jit_compile: str = knob(
@@ -50,6 +51,7 @@ class TrainConfig(OptimizationFlags, NetworkFlags, DataFlags):
         self._check_augmentation()
         self._check_start()
         self._check_loss()
+        self._check_decay()
         self._check_schedule()
 
     def to_json(self) -> str:

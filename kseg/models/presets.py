@@ -10,8 +10,8 @@ from kseg.models.backbones import STAGE_FILTERS, STAGE_STRIDES, VARIANTS
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"  # keras-cv's default
 LAYOUT = (
-    "a folder that keras-cv's save_to_preset wrote for a ResNetBackbone: config.json and model.weights.h5 (for a run of "
-    "kseg-train, --init_from)"
+    "a folder that keras-cv's save_to_preset wrote for a ResNetBackbone: config.json and model.weights.h5 (for a run "
+    "of kseg-train, --init_from)"
 )
 
 

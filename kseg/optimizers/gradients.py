@@ -13,7 +13,8 @@ class Gradients:
     1. Sum over the replicas. Keras sums last and would clip, and look for infinities in, each replica's own share.
     2. `loss_scaled`: division by the loss scale. A batch with an infinite or NaN gradient is left out: weights, slots
        and `iterations` stay, the scale halves, and an accumulation takes one batch more. Such a batch still counts for
-       the schedule (as with PyTorch's GradScaler), so that the rate of a batch is known beforehand.
+       the schedule (as with PyTorch's GradScaler), so that the rate of a batch is known beforehand. An overflow on the
+       way forward is no such thing: it has spoilt batch normalisation's statistics, and the loss shows it.
     3. `gradient_accumulation_steps` (Keras's argument): one update with the mean of so many batches, at the rate of the
        last of them. A rest at the end of the training makes no update.
     4. `global_clipnorm` (Keras's argument): the gradients together, scaled down to this norm.

@@ -2,12 +2,9 @@
 
 import re
 
-import keras
-import numpy as np
 import pytest
 
-from kseg.averaging import WeightAverage
-from kseg.callbacks import Averaging, StopOnNan, averaged, improved, metric_line, should_stop
+from kseg.callbacks import StopOnNan, improved, metric_line, should_stop
 from kseg.errors import RunError
 
 
@@ -68,54 +65,3 @@ def test_a_loss_that_is_no_number_stops_with_the_step():
             guard.on_train_batch_end(3, {"loss": loss})
         with pytest.raises(RunError, match=rf"validation loss is {loss} at step 30"):
             guard.on_epoch_end(2, {"val_loss": loss})
-
-
-class Weight(keras.callbacks.Callback):
-    """Notes the only weight after every training batch and during validation."""
-
-    def __init__(self):
-        super().__init__()
-        self.trained, self.validated = [], []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.trained.append(self.model.get_weights()[0].item())
-
-    def on_test_batch_end(self, batch, logs=None):
-        self.validated.append(self.model.get_weights()[0].item())
-
-
-@pytest.mark.parametrize("steps", [1, 2])
-def test_validation_sees_the_average_and_training_the_weights(steps):
-    """Two epochs of three batches; with two batches an update, an update reaches over the epoch's end."""
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    rule = keras.optimizers.SGD(0.1, gradient_accumulation_steps=steps if steps > 1 else None)
-    model.compile(optimizer=rule, loss="mse")
-    average, weight = WeightAverage(model.weights, 0.5), Weight()
-    start = model.get_weights()[0].item()
-    x, y = np.arange(1, 7, dtype=np.float32)[:6, None] / 4, np.full((6, 1), 3.0)
-    callbacks = [Averaging(average), weight]
-    model.fit(
-        x,
-        y,
-        batch_size=2,
-        epochs=2,
-        shuffle=False,
-        verbose=0,
-        validation_data=(x, y),
-        validation_batch_size=6,
-        callbacks=callbacks,
-    )
-    mean, means = start, []
-    for batch, value in enumerate(weight.trained, 1):
-        if batch % steps == 0:
-            updates = batch // steps - 1
-            decay = min(0.5, (1 + updates) / (10 + updates))
-            mean = decay * mean + (1 - decay) * value
-        means.append(mean)
-    assert weight.validated == pytest.approx([means[2], means[5]], rel=1e-5)
-    assert model.get_weights()[0].item() == weight.trained[-1]
-    assert abs(means[5] - weight.trained[5]) > 1e-4
-    with averaged(average):
-        assert model.get_weights()[0].item() == pytest.approx(means[5], rel=1e-5)
-    with averaged(None):
-        assert model.get_weights()[0].item() == weight.trained[-1]

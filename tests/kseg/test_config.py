@@ -129,6 +129,14 @@ def test_losses_and_their_options():
             make(loss="dice+lovasz", **option)
 
 
+def test_sparing_weights_from_the_decay_takes_a_decay():
+    assert make(no_decay_norm_bias=True, optimizer="adamw").no_decay_norm_bias
+    with pytest.raises(
+        UsageError, match="--no_decay_norm_bias=True: --optimizer=adam has no weight decay; allowed: with"
+    ):
+        make(no_decay_norm_bias=True, optimizer="adam")
+
+
 def test_amounts_go_with_their_switches():
     for switch, amount in (("random_rotation", "random_rotation_degrees"), ("color_jitter", "color_jitter_strength")):
         with pytest.raises(UsageError, match=f"--{amount}=0.5: without effect; allowed: with --{switch}"):

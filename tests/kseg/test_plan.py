@@ -21,7 +21,7 @@ def test_class_weights(tiny_data):
     assert balanced == pytest.approx([(zeros + ones) / (2 * zeros), (zeros + ones) / (2 * ones)])
     message = r"--class_weights=1,2,3: 3 weights; allowed: one for each of the 2 classes: dark, bright"
     with pytest.raises(UsageError, match=message):
-        plan(tiny_data, class_weights="1,2,3").class_weights  # noqa: B018 (a property that checks)
+        plan(tiny_data, class_weights="1,2,3")
 
 
 def test_steps_of_an_epoch(tiny_data, capsys):
@@ -29,6 +29,14 @@ def test_steps_of_an_epoch(tiny_data, capsys):
     settled = plan(tiny_data, mini_batch_size=4, num_training_samples=9)
     assert (settled.steps_per_epoch, settled.config.num_classes) == (3, 2)
     assert "warning: --num_training_samples=9, but train has 6 pictures" in capsys.readouterr().out
+
+
+def test_a_training_without_an_update_is_refused(tiny_data):
+    flags = {"mini_batch_size": 4, "epochs": 3}
+    assert plan(tiny_data, gradient_accumulation_steps=6, **flags).steps_per_epoch == 2
+    message = "--gradient_accumulation_steps=7: the whole training has only 6 batches, so no update; allowed: 1 to 6"
+    with pytest.raises(UsageError, match=message):
+        plan(tiny_data, gradient_accumulation_steps=7, **flags)
 
 
 def test_augmentation_is_off_unless_asked_for():

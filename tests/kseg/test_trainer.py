@@ -88,6 +88,7 @@ def test_tensorboard_holds_scalars_and_a_picture_an_epoch(finished):
         assert (epoch, "validation/mIOU") in tags
         assert (epoch, "learning_rate") in tags
         assert (epoch, "validation/0: image, label, prediction") in tags
+    assert [step for step, tag in tags if tag == "batches/learning_rate"] == [0, 1, 2, 3]
 
 
 def test_a_finished_run_is_left_as_it_is(copied, tiny_data, capsys):
@@ -198,7 +199,8 @@ def test_num_training_samples_sets_the_epoch_with_a_warning(tiny_data, tmp_path,
 
 def test_two_replicas_make_the_same_run_as_one(tiny_data, tmp_path):
     """Synchronised statistics, and three whole validation pictures of three sizes for two devices."""
-    flags = {"mini_batch_size": 6, "epochs": 1, "syncbn": True, "learning_rate": 0.001}
+    flags = {"mini_batch_size": 6, "epochs": 1, "syncbn": True, "learning_rate": 0.001, "loss": "ohem+lovasz"}
+    flags |= {"class_weights": "balanced", "clip_norm": 1.0, "ema_decay": 0.9}
     trainer.train(config(tiny_data, tmp_path / "one", **flags))
     script = pathlib.Path(__file__).with_name("trainer_replicas_run.py")
     arguments = [sys.executable, script, tiny_data, tmp_path / "two", json.dumps(FLAGS | flags)]
