@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from kseg import checkpoints, devices, incremental, storage
 from kseg.assembly import Assembly, assemble
-from kseg.callbacks import Averaging, EpochEnd, Progress, StopOnNan, ValidationPictures, should_stop
+from kseg.averaging import Averaging
+from kseg.callbacks import EpochEnd, Progress, StopOnNan, ValidationPictures, should_stop
 from kseg.config import TrainConfig
 from kseg.data.pipeline import damage_named
 from kseg.data.preview import write_preview
