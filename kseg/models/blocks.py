@@ -77,9 +77,44 @@ def batch_norm(name: str, style: Style) -> keras.layers.BatchNormalization:
     )
 
 
+@keras.saving.register_keras_serializable(package="kseg")
+class AtrousConv2D(keras.layers.Conv2D):
+    """Conv2D of stride 1, "same" padding and one large dilation rate: a matrix product for all taps, then shifts.
+
+    The same weights and, but for rounding, values. Keras hands dilated convolutions to tf.nn.convolution, which cuts
+    the map into rate x rate maps of mostly padding: a step of deeplab on four crops of 240 pixels took 9.3 s on 2 cores
+    (bfloat16) and takes 2.6 s with this.
+    """
+
+    def call(self, x):
+        """[N, H, W, C] -> [N, H, W, filters], any H and W."""
+        (rows, columns), (rate, _) = self.kernel_size, self.dilation_rate
+        _, height, width, channels = ops.shape(x)
+        kernel = ops.reshape(ops.transpose(self.kernel, (2, 0, 1, 3)), (channels, rows * columns * self.filters))
+        # Shifted after the product, where there are `filters` channels a tap; summed in float32 as a convolution does.
+        x = ops.split(ops.matmul(x, kernel), rows, axis=-1)
+        x = _sum_shifted(x, rate, height, axis=1)
+        x = _sum_shifted(ops.split(x, columns, axis=-1), rate, width, axis=2)
+        return ops.cast(x, self.compute_dtype)
+
+
+def _sum_shifted(taps: list, rate: int, size, axis: int):
+    """The float32 sum of maps [N, H, W, C], tap t of T moved by (T // 2 - t) * rate along an axis of that size."""
+    reach = len(taps) // 2 * rate
+    padding = [[0, 0]] * 4
+    padding[axis] = [reach, reach]
+    total = 0
+    for index, tap in enumerate(taps):
+        window = [slice(None)] * 4
+        window[axis] = slice(index * rate, index * rate + size)
+        total = total + ops.cast(ops.pad(tap, padding)[tuple(window)], "float32")
+    return total
+
+
 def conv_bn_relu(x, channels: int, kernel_size: int, *, name: str, style: Style, dilation: int = 1):
     """Convolution without bias, batch normalisation, ReLU: [N, H, W, ?] -> [N, H, W, channels]."""
-    x = keras.layers.Conv2D(
+    kind = AtrousConv2D if dilation > 1 else keras.layers.Conv2D
+    x = kind(
         channels,
         kernel_size,
         padding="same",
