@@ -153,10 +153,19 @@ def test_layer_of_another_shape_is_named(resnet18_file, tmp_path):
     ours = bare("resnet-18")
     before = ours.get_layer("backbone").get_weights()
     found = r"conv3_block1_1_conv \[\(1, 1, 64, 128\)\] for conv3_block1_1_conv \[\(3, 3, 64, 128\)\]"
-    with pytest.raises(RunError, match=rf"wrong.h5: does not fit resnet-18: {found}; expected: HDF5 weights"):
+    with pytest.raises(RunError, match=rf"wrong.h5: does not fit resnet-18: {found}; expected: weights of resnet-18$"):
         pretrained.load_pretrained(ours, "resnet-18", str(path))
     for old, new in zip(before, ours.get_layer("backbone").get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_weights_that_are_no_numbers_are_named(resnet18_file, tmp_path):
+    path = tmp_path / "nan.h5"
+    shutil.copy(resnet18_file, path)
+    with h5py.File(path, "a") as file:
+        file["conv3_block1_1_conv/conv3_block1_1_conv/kernel"][0, 0, 0, 0] = np.nan
+    with pytest.raises(RunError, match=r"nan.h5: does not fit resnet-18: conv3_block1_1_conv holds NaN or infinity; "):
+        pretrained.load_pretrained(bare("resnet-18"), "resnet-18", str(path))
 
 
 def keras_cv_resnet(backbone):
