@@ -207,7 +207,7 @@ class EpochEnd(keras.callbacks.Callback):
                 if name != "epoch":
                     tf.summary.scalar(name.replace(":", "/"), value)
             steps = self.params["steps"]
-            for batch in range(epoch * steps, (epoch + 1) * steps, max(steps // RATE_POINTS, 1)):
+            for batch in range(epoch * steps, (epoch + 1) * steps, math.ceil(steps / RATE_POINTS)):
                 tf.summary.scalar("batches/learning_rate", self._schedule(batch), step=batch)
         self._writer.flush()
 

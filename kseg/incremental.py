@@ -7,7 +7,6 @@ from kseg.config import TrainConfig
 from kseg.errors import RunError, UsageError
 from kseg.labels import LabelMap
 
-CLASSIFIERS = ("head_logits", "aux_logits")  # the layers whose shape depends on the number of classes
 ALIKE = ("algorithm", "backbone")
 
 
@@ -61,18 +60,19 @@ def load_run(network: keras.Model, labels: LabelMap, config: TrainConfig) -> str
     advice = "give another --init_from"
     source = checkpoints.load_network(folder, "best", earlier, there.num_classes, advice=advice)
     found = {layer.name: layer.get_weights() for layer in _layers(source)}
-    missing, arrays = [], 0
+    missing, reshaped, arrays = [], [], 0
     for layer in _layers(network):
         weights = found.get(layer.name)
-        # The same algorithm and backbone: only a classifier's shape can differ, by the number of classes.
-        if weights is None or [array.shape for array in weights] != [tuple(weight.shape) for weight in layer.weights]:
+        if weights is None:
             missing.append(layer.name)
+        elif [array.shape for array in weights] != [tuple(weight.shape) for weight in layer.weights]:
+            reshaped.append(layer.name)  # the same algorithm and backbone: a classifier of other classes
         else:
             layer.set_weights(weights)
             arrays += len(weights)
     path = _best(folder)
     line = f"weights of {path} (sha256 {storage.sha256(path)}, {arrays} arrays)"
-    return line + _differences(there, labels, missing)
+    return line + _differences(there, labels, missing, reshaped)
 
 
 def _layers(network: keras.Model) -> list[keras.layers.Layer]:
@@ -81,16 +81,15 @@ def _layers(network: keras.Model) -> list[keras.layers.Layer]:
     return [layer for layer in [*backbone.layers, *network.layers] if layer.weights and layer is not backbone]
 
 
-def _differences(there: LabelMap, labels: LabelMap, missing: list[str]) -> str:
+def _differences(there: LabelMap, labels: LabelMap, missing: list[str], reshaped: list[str]) -> str:
     """What the log line adds where the new run is not like the old one."""
     parts = []
     if there.num_classes != labels.num_classes:
         parts.append(
-            f"{there.num_classes} classes there, {labels.num_classes} now: "
-            f"{', '.join(name for name in missing if name in CLASSIFIERS)} re-initialised"
+            f"{there.num_classes} classes there, {labels.num_classes} now: {', '.join(reshaped)} re-initialised"
         )
     elif there.names != labels.names:
         parts.append(f"warning: its classes are called {', '.join(there.names)}; the classifier is kept all the same")
-    if any(name.startswith("aux") and name not in CLASSIFIERS for name in missing):
+    if missing:
         parts.append("it had no auxiliary head: that starts from random weights")
     return "".join(f"; {part}" for part in parts)

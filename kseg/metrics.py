@@ -1,5 +1,6 @@
 """Scores of a segmentation from one confusion matrix over all pixels."""
 
+import contextlib
 import dataclasses
 
 import keras
@@ -98,7 +99,7 @@ class ConfusionMatrix(keras.metrics.Metric):
         # from the values even where it is given, which XLA refuses.
         cells = self.num_classes**2
         index = tf.where(tf.equal(labels, IGNORE), cells, labels * self.num_classes + classes)
-        with tf.device("CPU" if self.on_processor else None):
+        with tf.device("CPU:0") if self.on_processor else contextlib.nullcontext():
             counts = tf.raw_ops.DenseBincount(input=index, size=cells + 1, weights=tf.zeros([0], tf.int32))
         counts = tf.reshape(counts[:cells], [self.num_classes, self.num_classes])
         self.counts.assign_add(tf.cast(counts, tf.int64))

@@ -108,10 +108,10 @@ class OptimizationFlags:
 
     def _check_decay(self):
         """Refuses to spare weights from a decay that there is not."""
-        if self.no_decay_norm_bias and self.optimizer not in DECAYING:
+        if self.no_decay_norm_bias and (self.optimizer not in DECAYING or not self.weight_decay):
             raise UsageError(
-                f"--no_decay_norm_bias=True: --optimizer={self.optimizer} has no weight decay; "
-                f"allowed: with {', '.join(DECAYING)}"
+                f"--no_decay_norm_bias=True: --optimizer={self.optimizer} --weight_decay={self.weight_decay} decays no "
+                f"weight; allowed: with {', '.join(DECAYING)} and a weight decay above 0"
             )
 
     def _check_schedule(self):

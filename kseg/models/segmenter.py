@@ -77,9 +77,9 @@ def freeze(network: keras.Model, *, stages: int = 0, batch_norm: bool = False) -
     """
     layers = network.get_layer("backbone").layers
     frozen = tuple(f"conv{stage}_" for stage in range(1, stages + 1))
-    for prefix in frozen:
+    for before, prefix in enumerate(frozen):
         if not any(layer.name.startswith(prefix) for layer in layers):
-            raise UsageError(f"--freeze_stages={stages}: this backbone has no layers named {prefix}…; allowed: 0")
+            raise UsageError(f"--freeze_stages={stages}: this backbone has no layers {prefix}…; allowed: 0 to {before}")
     for layer in layers:
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
         if (frozen and layer.name.startswith(frozen)) or (batch_norm and is_norm):

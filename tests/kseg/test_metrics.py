@@ -2,6 +2,7 @@ import gluoncv_reference as reference
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kseg.losses.cross_entropy import CrossEntropy
 from kseg.metrics import ConfusionMatrix, score
@@ -105,3 +106,18 @@ def test_a_sample_weight_is_refused():
 def test_it_survives_serialisation():
     metric = keras.metrics.deserialize(keras.metrics.serialize(ConfusionMatrix(7, "0")))
     assert (metric.num_classes, metric.absent_class_iou) == (7, "0")
+
+
+@pytest.mark.parametrize(("on_processor", "device"), [(True, "CPU:0"), (False, "GPU:1")])
+def test_where_pixels_are_counted(on_processor, device):
+    """On a replica's own device, unless that could not be deterministic; a graph tells without having one."""
+    metric = ConfusionMatrix(2, on_processor=on_processor)
+
+    @tf.function
+    def count(labels):
+        with tf.device("GPU:1"):
+            metric.update_state(labels, labels)
+
+    graph = count.get_concrete_function(tf.TensorSpec([1, 2, 2], tf.int32)).graph
+    (place,) = [operation.device for operation in graph.get_operations() if operation.type == "DenseBincount"]
+    assert place.endswith(device)

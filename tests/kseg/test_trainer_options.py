@@ -87,11 +87,14 @@ def test_frozen_layers_stay_as_they_start(finished, tiny_data):
 def test_float16_leaves_out_steps_that_overflow_and_says_how_many(tiny_data, tmp_path, capsys, monkeypatch):
     """A loss scale at which every gradient of the two steps overflows."""
     monkeypatch.setattr(gradients, "INITIAL_LOSS_SCALE", 2.0**40)
-    halves = config(tiny_data, tmp_path / "run", mixed_precision="float16", epochs=1)
+    flags = {"algorithm": "deeplab", "mini_batch_size": 1, "num_training_samples": 2}
+    halves = config(tiny_data, tmp_path / "run", mixed_precision="float16", epochs=1, **flags)
     trainer.train(halves)
     (line,) = checkpoints.read_metrics(str(tmp_path / "run"))
     assert line["skipped_steps"] == 2
-    assert "float16: 2 of 2 steps so far skipped for a gradient that overflowed" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "float16: 2 of 2 steps so far skipped for a gradient that overflowed" in printed
+    assert "warning: batch normalisation over one picture turns the whole-picture mean of deeplab into a" in printed
     kept = checkpoints.load_segmenter(str(tmp_path / "run"), "last")[0]
     fresh = checkpoints.build_network(halves, 2, "float32")
     kernels = [model.get_layer("head_conv").kernel for model in (kept, fresh)]

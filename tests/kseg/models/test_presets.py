@@ -89,3 +89,10 @@ def test_folder_that_is_no_preset_is_refused(tmp_path, text):
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(RunError, match=r"(no preset: .*|describes no network); expected: a folder that keras-cv's"):
         presets.find_preset(str(tmp_path), "resnet-18")
+
+
+def test_preset_for_a_backbone_of_another_kind_is_refused(tmp_path):
+    described = {"module": "keras_cv.models", "class_name": "ResNetBackbone", "config": {}}
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    with pytest.raises(RunError, match="describes a ResNetBackbone, but --backbone=mobilenet; expected: "):
+        presets.find_preset(str(tmp_path), "mobilenet")

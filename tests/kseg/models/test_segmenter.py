@@ -148,6 +148,14 @@ def test_a_frozen_backbone_norm_keeps_gamma_beta_and_statistics():
     assert {"head_bn", "aux_bn", "conv1_conv"} <= moved
 
 
+def test_a_backbone_without_such_stages_cannot_be_frozen_by_them():
+    images = keras.Input((None, None, 3))
+    backbone = keras.Model(images, keras.layers.Conv2D(2, 1, name="conv1_conv")(images), name="backbone")
+    network = keras.Model(images, backbone(images))
+    with pytest.raises(UsageError, match="--freeze_stages=2: this backbone has no layers conv2_…; allowed: 0 to 1"):
+        freeze(network, stages=2)
+
+
 def test_nothing_is_frozen_unless_asked():
     assert moved_by_a_step()[1] == set()
     assert moved_by_a_step(stages=5)[0] == {"head_conv", "head_bn", "head_logits", "aux_conv", "aux_bn", "aux_logits"}
