@@ -1,7 +1,5 @@
 """The usual training loss: softmax cross-entropy over the pixels that have a label."""
 
-from collections.abc import Sequence
-
 import keras
 
 from kseg.losses.pixel import PixelLoss
@@ -24,13 +22,7 @@ class CrossEntropy(PixelLoss):
     counts per device; its printed loss, not its gradient, also averages over the ignored pixels).
     """
 
-    def __init__(
-        self,
-        class_weights: Sequence[float] | None = None,
-        label_smoothing: float = 0.0,
-        name: str = "cross_entropy",
-    ):
-        super().__init__(class_weights, label_smoothing, name=name)
+    NAME = "cross_entropy"
 
     def call(self, y_true, y_pred):
         """Labels [N, H, W], logits [N, H, W, C] -> the global mean / replicas, float32 []."""

@@ -1,7 +1,5 @@
 """The focal loss: cross-entropy that all but forgets the pixels that are right already."""
 
-from collections.abc import Sequence
-
 import keras
 import tensorflow as tf
 
@@ -22,13 +20,7 @@ class Focal(PixelLoss):
     pixels for their number of objects.
     """
 
-    def __init__(
-        self,
-        class_weights: Sequence[float] | None = None,
-        label_smoothing: float = 0.0,
-        name: str = "focal",
-    ):
-        super().__init__(class_weights, label_smoothing, name=name)
+    NAME = "focal"
 
     def call(self, y_true, y_pred):
         """Labels [N, H, W], logits [N, H, W, C] -> the global mean / replicas, float32 []."""

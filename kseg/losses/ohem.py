@@ -1,7 +1,6 @@
 """Online hard example mining: cross-entropy over the pixels that are not easy."""
 
 import math
-from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -28,13 +27,7 @@ class Ohem(PixelLoss):
     keeps at least 100000 pixels an image instead of a share.
     """
 
-    def __init__(
-        self,
-        class_weights: Sequence[float] | None = None,
-        label_smoothing: float = 0.0,
-        name: str = "ohem",
-    ):
-        super().__init__(class_weights, label_smoothing, name=name)
+    NAME = "ohem"
 
     def call(self, y_true, y_pred):
         """Labels [N, H, W], logits [N, H, W, C] -> the global mean / replicas, float32 []."""

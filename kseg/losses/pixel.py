@@ -29,10 +29,17 @@ class PixelLoss(keras.losses.Loss):
         UsageError: for values out of these ranges; in `call`, if the logits have another number of classes.
     """
 
-    def __init__(self, class_weights: Sequence[float] | None = None, label_smoothing: float = 0.0, *, name: str):
+    NAME: str  # of the loss, a key of kseg.registry.PIXEL_LOSSES
+
+    def __init__(
+        self,
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        name: str | None = None,
+    ):
         # reduction None: call() returns the reduced scalar, which Keras then leaves alone (its own reductions divide by
         # the number of replicas once more).
-        super().__init__(name=name, reduction=None)
+        super().__init__(name=name or self.NAME, reduction=None)
         if not 0 <= label_smoothing < 1:
             raise UsageError(f"--label_smoothing={label_smoothing}: allowed: 0 <= x < 1")
         if class_weights is not None:
