@@ -18,16 +18,16 @@ help:
 
 # An environment is made once and again when the pins or pyproject.toml change.
 $(IO)/.made: pyproject.toml constraints/tf-2.16.txt
-	@$(call environment,$(IO),constraints/tf-2.16.txt,io$(comma)dev)
+	@$(call environment,$(IO),constraints/tf-2.16.txt,io)
 
-# What only the tests of the io stack need, so that the demo does not wait for it.
+# What only the tests need (Apache Beam, an S3 server, TF Model Garden), so that the demo does not wait for it.
 $(IO)/.made-test: $(IO)/.made constraints/model-garden.txt
-	@$(IO)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement constraints/model-garden.txt && touch $@
+	@$(IO)/bin/pip install --quiet --disable-pip-version-check --constraint constraints/tf-2.16.txt --editable '.[io,dev]' && \
+	$(IO)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement constraints/model-garden.txt && touch $@
 
 $(LATEST)/.made: pyproject.toml constraints/tf-latest.txt
 	@$(call environment,$(LATEST),constraints/tf-latest.txt,dev)
 
-comma := ,
 define environment
 	echo "making $(1) (takes some minutes the first time)"; \
 	bash make_venv.sh $(PYTHON) $(1) && \
@@ -38,7 +38,7 @@ demo: $(IO)/.made
 	@PATH="$(CURDIR)/$(IO)/bin:$$PATH" bash demo.sh $(DEMO)
 
 # A file's tests stay in one process, for the runs they share; building graphs keeps one core busy, so two help.
-PYTEST := -m pytest --numprocesses=auto --dist=loadfile --max-worker-restart=0
+PYTEST := -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder --max-worker-restart=0
 
 test: $(IO)/.made-test
 	$(IO)/bin/python $(PYTEST)
@@ -46,12 +46,12 @@ test: $(IO)/.made-test
 test-latest: $(LATEST)/.made
 	$(LATEST)/bin/python $(PYTEST)
 
-lint: $(IO)/.made
+lint: $(IO)/.made-test
 	$(IO)/bin/ruff check .
 	$(IO)/bin/ruff format --check .
 
 # Resolved, not installed: the CUDA libraries are gigabytes and CI has no GPU.
-resolve-cuda: $(IO)/.made
+resolve-cuda: $(IO)/.made-test
 	$(IO)/bin/uv pip compile --quiet --python-version 3.11 --extra cuda pyproject.toml | grep nvidia-cudnn
 
 COMPILE = $(IO)/bin/uv pip compile --quiet --upgrade --no-annotate --python-version 3.11 --custom-compile-command "make constraints"
