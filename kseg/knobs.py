@@ -57,7 +57,7 @@ class OneOf:
         return ", ".join(str(value) for value in self.values)
 
 
-def knob(default, text: str, *, allowed: Range | OneOf | str = "", unit: str = ""):
+def knob(default, text: str, *, allowed: Range | OneOf | str = "", unit: str = "", positional: bool = False):
     """A dataclass field that is also a flag.
 
     Args:
@@ -65,8 +65,10 @@ def knob(default, text: str, *, allowed: Range | OneOf | str = "", unit: str = "
         text: what it does, for --help; a full sentence.
         allowed: a Range or OneOf to check against, or words where the check is made elsewhere.
         unit: of the value ("pixels", "epochs").
+        positional: whether a word that is no flag is its value too; one field of a dataclass at most.
     """
     metadata = {"text": text, "allowed": allowed, "unit": unit, "required": default is REQUIRED}
+    metadata["positional"] = positional
     return dataclasses.field(default=None if default is REQUIRED else default, metadata=metadata)
 
 
@@ -155,14 +157,23 @@ def parse(config_class: type, argv: Sequence[str]):
         raise UsageError(f"{message} (--help lists the flags)") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"--flagfile: not UTF-8 text ({error}); allowed: a text file of flags, one a line") from None
+    given = {field.name: values[field.name].value for field in dataclasses.fields(config_class)}
+    for name in _positional(config_class):
+        if rest and not values[name].present:
+            given[name] = rest.pop(0)
     if rest:
         raise UsageError(f"{rest[0]!r} is not a flag: write --name=value (--help lists the flags)")
-    return config_class(**{field.name: values[field.name].value for field in dataclasses.fields(config_class)})
+    return config_class(**given)
+
+
+def _positional(config_class: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(config_class) if field.metadata["positional"]]
 
 
 def help_text(config_class: type, command: str, summary: str) -> str:
     """The text of --help: each flag with its meaning, allowed values, unit and default."""
-    lines = [f"{command}: {summary}", "", f"Usage: {command} [--flagfile=FILE] --flag=value …", ""]
+    words = "".join(f"{name.upper()} " for name in _positional(config_class))
+    lines = [f"{command}: {summary}", "", f"Usage: {command} {words}[--flagfile=FILE] --flag=value …", ""]
     for field in dataclasses.fields(config_class):
         default = REQUIRED if field.metadata["required"] else f"default {field.default}"
         if field.default is None and not field.metadata["required"]:

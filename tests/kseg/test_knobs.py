@@ -109,3 +109,23 @@ def test_help_gives_range_unit_default_and_meaning_of_every_flag():
     assert "--folder  [text; required]" in text
     assert "--count  [integer, x >= 1; default: not set]" in text
     assert "--on  [True, False; default True]" in text
+
+
+@dataclasses.dataclass(frozen=True)
+class Positional:
+    path: str = knob(REQUIRED, "What.", positional=True)
+    size: int = knob(8, "How large.")
+
+    def __post_init__(self):
+        knobs.check(self)
+
+
+def test_a_word_that_is_no_flag_is_the_positional_fields_value():
+    for words in (["x", "--size=5"], ["--size=5", "x"], ["--path=x", "--size=5"]):
+        assert knobs.parse(Positional, ["program", *words]) == Positional("x", 5)
+    for words in (["x", "y"], ["--path=x", "y"]):
+        with pytest.raises(UsageError, match="'y' is not a flag"):
+            knobs.parse(Positional, ["program", *words])
+    with pytest.raises(UsageError, match="--path is required"):
+        knobs.parse(Positional, ["program"])
+    assert "Usage: program PATH [--flagfile=FILE] --flag=value" in knobs.help_text(Positional, "program", "Does it.")
