@@ -3,7 +3,6 @@
 import colorsys
 import dataclasses
 import json
-import pathlib
 
 import numpy as np
 
@@ -32,10 +31,13 @@ class LabelMap:
     Attributes:
         names: one per class, 2 to 254 of them; index = train id.
         colors: (red, green, blue), 0 to 255, one per class.
+        original: what the user's own mask files call each class: for all a value from 0 to 65535, or for all an RGB
+            colour; None for a class that no file can say. None as a whole where files hold train ids.
     """
 
     names: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
+    original: tuple[int | tuple[int, int, int] | None, ...] | None = None
 
     @classmethod
     def from_names(cls, names) -> "LabelMap":
@@ -49,23 +51,23 @@ class LabelMap:
         return cls.from_names(f"class_{index}" for index in range(num_classes))
 
     @classmethod
-    def from_names_file(cls, path: str) -> "LabelMap":
-        """Reads one class name a line, the first line being class 0.
+    def from_names_text(cls, text: str, flag: str) -> "LabelMap":
+        """One class name a line, the first line being class 0.
+
+        Args:
+            text: of the file.
+            flag: that names the file, as --classes=FILE.
 
         Raises:
-            UsageError: naming the file, if it cannot be read, a name is empty or repeated, or there are not 2 to 254.
+            UsageError: naming the flag, if a name is empty or repeated, or there are not 2 to 254.
         """
-        try:
-            names = pathlib.Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--classes={path}: cannot be read ({error}); allowed: one class name a line") from None
-        names = [name.strip() for name in names]
+        names = [name.strip() for name in text.rstrip().splitlines()]
         for line, name in enumerate(names, 1):
             if not name or name in names[: line - 1]:
                 fault = "is empty" if not name else f"repeats {name!r}"
-                raise UsageError(f"--classes={path}: line {line} {fault}; allowed: one distinct class name a line")
+                raise UsageError(f"{flag}: line {line} {fault}; allowed: one distinct class name a line")
         if not 2 <= len(names) <= MAX_CLASSES:
-            raise UsageError(f"--classes={path}: {len(names)} names; allowed: 2 to {MAX_CLASSES}")
+            raise UsageError(f"{flag}: {len(names)} names; allowed: 2 to {MAX_CLASSES}")
         return cls.from_names(names)
 
     @property
@@ -73,19 +75,36 @@ class LabelMap:
         """Number of classes, IGNORE not counted."""
         return len(self.names)
 
+    def with_original(self, label_map: dict | None) -> "LabelMap":
+        """With `original` as a split's entry in dataset.json has it.
+
+        Args:
+            label_map: of kseg.records.Split; its "original" is {"values": […]}, {"colors": [[r, g, b], …]} or None.
+
+        Raises:
+            ValueError, KeyError, TypeError: if that is not what stands there.
+        """
+        found = (label_map or {}).get("original")
+        return dataclasses.replace(self, original=None if found is None else _original(found, self.num_classes))
+
     def to_dict(self) -> dict:
-        """As it stands in dataset.json and labels.json."""
+        """As it stands in dataset.json and labels.json; "original" only where there is one."""
         classes = [
             {"id": index, "name": name, "color": list(color)}
             for index, (name, color) in enumerate(zip(self.names, self.colors, strict=True))
         ]
-        return {"classes": classes, "ignore": IGNORE}
+        value = {"classes": classes, "ignore": IGNORE}
+        if self.original is None:
+            return value
+        is_color = any(isinstance(entry, tuple) for entry in self.original)
+        return value | {"original": {"colors" if is_color else "values": self.original}}
 
     @classmethod
     def from_dict(cls, value: dict) -> "LabelMap":
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`; raises ValueError, KeyError or TypeError for anything else."""
         classes = value["classes"]
-        return cls(tuple(entry["name"] for entry in classes), tuple(tuple(entry["color"]) for entry in classes))
+        labels = cls(tuple(entry["name"] for entry in classes), tuple(tuple(entry["color"]) for entry in classes))
+        return labels.with_original(value)
 
     def to_json(self) -> str:
         """labels.json."""
@@ -98,7 +117,32 @@ class LabelMap:
         table[IGNORE] = IGNORE_COLOR
         return table[mask]
 
+    def in_original(self, mask: np.ndarray) -> np.ndarray:
+        """Class ids [H, W] of classes that have an original -> what the user's own files would hold.
+
+        Returns:
+            uint8 [H, W], uint16 [H, W] where a value is above 255, or uint8 [H, W, 3] for colours. Without `original`,
+            the mask itself.
+        """
+        if self.original is None:
+            return mask
+        empty = (0, 0, 0) if any(isinstance(entry, tuple) for entry in self.original) else 0
+        table = np.array([empty if entry is None else entry for entry in self.original])
+        return table.astype(np.uint16 if table.max() > 255 else np.uint8)[mask]
+
     def overlay(self, image: np.ndarray, mask: np.ndarray, alpha: float = 0.5) -> np.ndarray:
         """`image` uint8 [H, W, 3] with the colours of `mask` uint8 [H, W] laid over it at share `alpha`."""
         mixed = image.astype(np.float32) * (1 - alpha) + self.colorize(mask).astype(np.float32) * alpha
         return np.round(mixed).astype(np.uint8)
+
+
+def _original(value: dict, count: int) -> tuple:
+    """{"values": […]} or {"colors": […]} -> LabelMap.original; raises ValueError, KeyError or TypeError."""
+    ((kind, entries),) = dict(value).items()
+    shape, most = {"values": ((), 65535), "colors": ((3,), 255)}[kind]
+    for entry in (np.array(entry) for entry in entries if entry is not None):
+        if entry.shape != shape or entry.dtype.kind != "i" or entry.min() < 0 or entry.max() > most:
+            raise ValueError(f"{entry.tolist()!r} in original {kind}")
+    if len(entries) != count:
+        raise ValueError(f"{len(entries)} original {kind} for {count} classes")
+    return tuple(tuple(entry) if shape and entry is not None else entry for entry in entries)

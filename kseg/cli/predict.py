@@ -12,7 +12,8 @@ def run(config: PredictConfig) -> int:
 
     paths = predictor.find_pictures(config.images)
     segment, labels = evaluator.open_segment(run=config.run, saved_model=config.saved_model, which=config.model)
-    unreadable = predictor.predict(segment, paths, config.output, labels, overlay_alpha=config.overlay_alpha)
+    how = {"overlay_alpha": config.overlay_alpha, "original_labels": config.original_labels}
+    unreadable = predictor.predict(segment, paths, config.output, labels, **how)
     folders = " and ".join(storage.join(config.output, name) for name in (predictor.MASKS, predictor.OVERLAYS))
     print(f"{len(paths) - len(unreadable)} of {len(paths)} pictures segmented, in {folders}")
     for path, reason in unreadable.items():

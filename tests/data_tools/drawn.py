@@ -59,6 +59,12 @@ def rows(array: np.ndarray) -> bytes:
     return b"".join(b"\0" + row.tobytes() for row in big_endian)
 
 
+def paletted(indices: np.ndarray, colors, alpha: bytes = b"") -> bytes:
+    """uint8 [H, W] -> an 8-bit palette PNG with exactly these colours, and their alpha if given."""
+    extra = chunk(b"PLTE", np.array(colors, np.uint8).tobytes()) + (chunk(b"tRNS", alpha) if alpha else b"")
+    return png(indices.shape[1], indices.shape[0], 8, 3, rows(indices), extra=extra)
+
+
 def adam7_rows(array: np.ndarray) -> bytes:
     """The same, interlaced."""
     passes = (array[top::down, left::right] for top, left, down, right in ADAM7)

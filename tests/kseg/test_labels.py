@@ -1,5 +1,8 @@
 """Class names and colours."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
@@ -13,10 +16,8 @@ def test_colors_are_distinct_up_to_the_most_classes():
     assert IGNORE_COLOR not in colors
 
 
-def test_names_file(tmp_path):
-    path = tmp_path / "names.txt"
-    path.write_text("sky\n road \ncar\n\n", encoding="utf-8-sig")  # as Windows editors write it
-    labels = LabelMap.from_names_file(path)
+def test_names_text():
+    labels = LabelMap.from_names_text("sky\n road \r\ncar\n\n", "--classes=FILE")
     assert labels.names == ("sky", "road", "car")
     assert LabelMap.from_dict(labels.to_dict()) == labels
 
@@ -30,17 +31,9 @@ def test_names_file(tmp_path):
         ("a\nb\na\n", "line 3 repeats 'a'"),
     ],
 )
-def test_refused_names_files(tmp_path, content, message):
-    path = tmp_path / "names.txt"
-    path.write_text(content)
-    with pytest.raises(UsageError, match=message) as error:
-        LabelMap.from_names_file(path)
-    assert str(path) in str(error.value)
-
-
-def test_missing_names_file_is_named(tmp_path):
-    with pytest.raises(UsageError, match=r"no\.txt: cannot be read"):
-        LabelMap.from_names_file(tmp_path / "no.txt")
+def test_refused_names_texts(content, message):
+    with pytest.raises(UsageError, match=f"^--classes=FILE: .*{message}"):
+        LabelMap.from_names_text(content, "--classes=FILE")
 
 
 def test_colorize_and_overlay():
@@ -49,3 +42,51 @@ def test_colorize_and_overlay():
     assert labels.colorize(mask).tolist() == [[[0, 0, 0], [200, 100, 50], list(IGNORE_COLOR)]]
     image = np.full((1, 3, 3), 100, np.uint8)
     assert labels.overlay(image, mask, alpha=0.25).tolist() == [[[75] * 3, [125, 100, 88], [131] * 3]]
+
+
+COLORED = LabelMap(("a", "b"), ((0, 0, 0), (200, 100, 50)))
+
+
+def test_the_users_own_encoding_goes_along():
+    assert "original" not in COLORED.to_dict()
+    for record, want in (
+        ({"values": [7, None]}, (7, None)),
+        ({"values": [65535, 0]}, (65535, 0)),
+        ({"colors": [[1, 2, 3], None]}, ((1, 2, 3), None)),
+    ):
+        labels = COLORED.with_original({"scale": 3, "original": record})
+        assert labels.original == want
+        assert LabelMap.from_dict(json.loads(labels.to_json())) == labels
+    for nothing in (None, {"unmapped": "ignore", "original": None}):
+        assert COLORED.with_original(nothing) == COLORED
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        *(
+            {"values": [1]},
+            {"values": [1, -1]},
+            {"values": [1, 65536]},
+            {"values": [1, 2.5]},
+            {"values": [1, [1, 2, 3]]},
+        ),
+        *({"colors": [[1, 2, 3], [1, 2]]}, {"colors": [[1, 2, 3], 4]}, {"colors": [[1, 2, 3], [0, 0, 256]]}),
+        *({"names": ["a", "b"]}, {}, [1, 2], 3),
+    ],
+)
+def test_a_damaged_encoding_is_no_label_map(original):
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        LabelMap.from_dict(COLORED.to_dict() | {"original": original})
+
+
+def test_classes_as_the_users_files_call_them():
+    mask = np.array([[0, 1], [1, 1]], np.uint8)
+    for original, want, kind in (
+        (None, [[0, 1], [1, 1]], np.uint8),
+        ((9, 0), [[9, 0], [0, 0]], np.uint8),
+        ((256, 3), [[256, 3], [3, 3]], np.uint16),
+        (((1, 2, 3), (4, 5, 6)), [[[1, 2, 3], [4, 5, 6]], [[4, 5, 6], [4, 5, 6]]], np.uint8),
+    ):
+        found = dataclasses.replace(COLORED, original=original).in_original(mask)
+        assert (found.tolist(), found.dtype) == (want, kind)
