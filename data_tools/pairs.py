@@ -1,10 +1,9 @@
-"""One image file and its mask file -> what their record holds, or what is wrong with them."""
+"""What a source of pictures offers: pairs by split, what is wrong with the rest, and what the layout itself settles."""
 
 import dataclasses
+from collections.abc import Mapping
 
-from data_tools.images import CheckedImage, check_image
-from data_tools.masks import CheckedMask, check_mask
-from data_tools.reading import PictureError, read_file
+from kseg.labels import LabelMap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,7 +11,7 @@ class Pair:
     """An image and its mask, by path.
 
     Attributes:
-        stem: what both share: the path inside their folder without extension; unique in a data set.
+        stem: what both share: the path inside their folder without extension; unique in a split.
         filename: the image's path inside its folder, kept in the record.
         image: path of the image file.
         mask: path of the mask file.
@@ -23,46 +22,73 @@ class Pair:
     image: str
     mask: str
 
+    def files(self) -> tuple[str, str]:
+        """Both paths."""
+        return self.image, self.mask
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Problem:
+    """Why a file cannot go into the data set; `str()` is the line that a person reads.
+
+    Attributes:
+        file: its path.
+        what: what was found and what is expected.
+        stem: of the pair that is thereby left out.
+    """
+
+    file: str
+    what: str
+    stem: str = ""
+
+    def __str__(self) -> str:
+        return f"{shown(self.file)}: {self.what}"
+
+
+def shown(name: str) -> str:
+    """A file name for a message: as it is, or as Python would write it where a line break or the like is in it."""
+    return name if name.isprintable() else repr(name)
+
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a source offers: the pairs, sorted by stem, and its problems, a line each that names the file."""
+    """The pairs of one split, sorted by stem, and the problems met in looking for them."""
 
     pairs: tuple[Pair, ...]
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
-    """A pair that passed every check, ready for kseg.records.encode."""
+class Place:
+    """Where to look: the flags that say so, each None where it was not given.
 
-    filename: str
-    image: CheckedImage
-    mask: CheckedMask
-
-
-def prepare(pair: Pair, num_classes: int) -> Prepared | list[str]:
-    """Reads and checks a pair; imports no TensorFlow, so that worker processes start fast.
-
-    Returns:
-        the pair's content, or its problems, a line each that starts with the file's path.
+    Attributes:
+        input: folder or file that holds it all; its meaning is the source's.
+        images: folder of images, where the two are named apart.
+        masks: folder of masks.
+        split: the only split that is wanted, or the name of the one there is.
+        mask_suffix: what the stem of a mask has more than that of its image ("_L").
     """
-    problems = []
-    image = mask = None
-    try:
-        image = check_image(read_file(pair.image))
-    except PictureError as error:
-        problems.append(f"{pair.image}: {error}")
-    try:
-        mask = check_mask(read_file(pair.mask), num_classes)
-    except PictureError as error:
-        problems.append(f"{pair.mask}: {error}")
-    if image is None or mask is None:
-        return problems
-    if (image.height, image.width) != (mask.height, mask.width):
-        turned = f" once upright (EXIF orientation {image.orientation})" if image.orientation != 1 else ""
-        return [
-            f"{pair.mask}: {mask.width} x {mask.height} pixels, but its image {pair.image} has {image.width} x "
-            f"{image.height}{turned}; expected the same size"
-        ]
-    return Prepared(pair.filename, image, mask)
+
+    input: str | None = None
+    images: str | None = None
+    masks: str | None = None
+    split: str | None = None
+    mask_suffix: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Offered:
+    """What a source found.
+
+    Attributes:
+        splits: by name. The one entry of a source without splits of its own is named `Place.split`, or "" if None.
+        labels: the classes, where the layout settles them (PASCAL VOC, Cityscapes, ADE20K).
+        label_maps: split -> path of the label map that lies in the layout.
+        encoding: arguments of `data_tools.encoding.make_encoding` that the layout settles, {"reduce_zero_label": True}.
+    """
+
+    splits: Mapping[str, Found]
+    labels: LabelMap | None = None
+    label_maps: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    encoding: Mapping = dataclasses.field(default_factory=dict)
