@@ -6,9 +6,9 @@ import tensorflow as tf
 from drawn import chunk, encoded, photo, png, rows
 from PIL import Image
 
-from data_tools.images import check_image
+from data_tools.images import ALPHA_NOTE, check_image, shrunk_size
 from data_tools.reading import PictureError, read_file
-from kseg.exif import ORIENTATION_TAG
+from kseg.photos import ORIENTATION_TAG
 
 PHOTO = photo(24, 40)
 GREY = PHOTO[..., 0]
@@ -71,9 +71,12 @@ def test_tiny_jpegs_pass(height, width):
 @pytest.mark.parametrize("value", range(1, 9))
 def test_every_exif_orientation_is_turned_upright(value):
     stored = np.ascontiguousarray(STORED[value](PHOTO))
-    for image_format, tolerance in (("JPEG", 16), ("PNG", 0)):
-        image = check_image(encoded(stored, image_format, exif=exif(value), **({"quality": 95} if tolerance else {})))
-        assert (image.format, image.height, image.width) == (image_format.lower(), 24, 40)
+    kinds = {"JPEG": {"quality": 95}, "PNG": {}, "WEBP": {"lossless": True}, "TIFF": {"compression": "tiff_lzw"}}
+    for image_format, options in kinds.items():
+        image = check_image(encoded(stored, image_format, exif=exif(value), **options))
+        tolerance = 16 if image_format == "JPEG" else 0
+        assert (image.format, image.height, image.width) == ("jpeg" if tolerance else "png", 24, 40)
+        assert image.full_size == (24, 40)
         assert image.orientation == value
         difference = np.abs(decoded(image.encoded).astype(int) - PHOTO)
         assert difference.max() <= tolerance
@@ -136,10 +139,18 @@ def test_the_content_counts_not_the_extension(tmp_path):
     assert check_image(read_file(str(path))).format == "png"
 
 
-def test_cmyk_jpeg_becomes_rgb():
-    image = check_image(encoded(PHOTO, "JPEG", mode="CMYK", quality=100))
-    assert Image.open(io.BytesIO(image.encoded)).mode == "RGB"
-    assert np.abs(decoded(image.encoded).astype(int) - PHOTO).max() <= 8
+def test_cmyk_jpeg_becomes_the_rgb_that_tensorflow_reads():
+    """With Adobe's mark the inks are stored inverted, without it they are not; mark 2 says YCCK."""
+    adobe = encoded(PHOTO, "JPEG", mode="CMYK", quality=100)
+    at = adobe.index(b"\xff\xee")
+    plain = adobe[:at] + adobe[at + 16 :]
+    ycck = adobe[: at + 15] + b"\2" + adobe[at + 16 :]
+    for data in (adobe, plain, ycck):
+        assert Image.open(io.BytesIO(data)).mode == "CMYK"
+        image = check_image(data)
+        assert (image.format, Image.open(io.BytesIO(image.encoded)).mode) == ("jpeg", "RGB")
+        assert np.abs(decoded(image.encoded).astype(int) - decoded(data)).mean() <= 3
+    assert np.abs(decoded(check_image(adobe).encoded).astype(int) - PHOTO).max() <= 8
 
 
 JPEG, PNG, BMP = encoded(PHOTO, "JPEG"), encoded(PHOTO), encoded(PHOTO, "BMP")
@@ -166,9 +177,9 @@ def test_refuses_a_png_with_a_flipped_bit_in_its_pixels():
         check_image(PNG[:at] + bytes([PNG[at] ^ 1]) + PNG[at + 1 :])
 
 
-@pytest.mark.parametrize("data", [b"hello", encoded(PHOTO, "GIF"), encoded(PHOTO, "TIFF")], ids=["text", "gif", "tiff"])
+@pytest.mark.parametrize("data", [b"hello", encoded(PHOTO, "PPM"), encoded(PHOTO, "ICO")], ids=["text", "ppm", "ico"])
 def test_refuses_what_is_no_picture_of_these_formats(data):
-    with pytest.raises(PictureError, match="expected JPEG, PNG or BMP"):
+    with pytest.raises(PictureError, match="expected JPEG, PNG, BMP, GIF, WebP or TIFF"):
         check_image(data)
 
 
@@ -179,14 +190,23 @@ def test_refuses_sixteen_bits():
             check_image(data)
 
 
-def test_refuses_transparent_pixels():
-    see_through = np.dstack([PHOTO, np.full((24, 40), 255, np.uint8)])
-    see_through[3, 4, 3] = 254
-    with pytest.raises(PictureError, match="transparent pixels"):
-        check_image(encoded(see_through))
-    corner = tuple(PHOTO[0, 0].tolist())
-    with pytest.raises(PictureError, match="transparent pixels"):
-        check_image(encoded(PHOTO, transparency=corner))
+def test_the_colours_below_alpha_stay_as_in_serving():
+    alpha = np.random.default_rng(0).integers(0, 256, (24, 40, 1), np.uint8)
+    alpha[0] = 0
+    see_through = encoded(np.dstack([PHOTO, alpha]))
+    grey = encoded(np.dstack([GREY, alpha]))
+    one_colour = encoded(PHOTO, transparency=tuple(PHOTO[0, 0].tolist()))
+    palette = encoded(GREY, mode="P", transparency=int(GREY[3, 3]))
+    for data in (see_through, grey, one_colour, palette):
+        image = check_image(data)
+        assert image.notes == (ALPHA_NOTE,)
+        assert Image.open(io.BytesIO(image.encoded)).mode in ("L", "RGB")
+        np.testing.assert_array_equal(decoded(image.encoded), decoded(data))
+    np.testing.assert_array_equal(decoded(check_image(see_through).encoded), PHOTO)
+
+
+def test_alpha_that_hides_nothing_is_not_noted():
+    assert check_image(encoded(PHOTO, mode="RGBA")).notes == ()
 
 
 def test_refuses_a_decompression_bomb():
@@ -194,11 +214,74 @@ def test_refuses_a_decompression_bomb():
         check_image(png(40000, 40000, 8, 2, b""))
 
 
-def test_refuses_an_empty_a_missing_file_and_a_folder(tmp_path):
-    (tmp_path / "empty.jpg").touch()
-    with pytest.raises(PictureError, match="an empty file"):
-        read_file(str(tmp_path / "empty.jpg"))
-    with pytest.raises(PictureError, match=r"cannot be read \(No such file"):
-        read_file(str(tmp_path / "none.jpg"))
-    with pytest.raises(PictureError, match=r"cannot be read \(Is a directory"):
-        read_file(str(tmp_path))
+@pytest.mark.parametrize(
+    ("size", "max_side", "expected"),
+    [
+        ((360, 480), None, (360, 480)),
+        ((360, 480), 480, (360, 480)),
+        ((360, 480), 240, (180, 240)),
+        ((480, 360), 256, (256, 192)),
+        ((5, 10), 3, (2, 3)),  # 1.5 is rounded up
+        ((1, 5000), 512, (1, 512)),
+    ],
+)
+def test_shrunk_size(size, max_side, expected):
+    assert shrunk_size(*size, max_side) == expected
+
+
+def test_shrinking_averages_areas():
+    """3 columns to 2: each takes a whole column and half of the middle one."""
+    picture = np.array([[[0, 10, 100], [30, 40, 200], [90, 250, 255]]], np.uint8)
+    image = check_image(encoded(picture), max_side=2)
+    assert (image.height, image.width, image.full_size, image.format) == (1, 2, (1, 3), "png")
+    # (0 + 30/2) / 1.5, (30/2 + 90) / 1.5 and so on; .33 goes down, .67 up.
+    np.testing.assert_array_equal(decoded(image.encoded), [[[10, 20, 133], [70, 180, 237]]])
+
+
+@pytest.mark.parametrize("max_side", [39, 32, 20, 7, 1])
+def test_shrinking_agrees_with_tensorflow(max_side):
+    noise = np.random.default_rng(1).integers(0, 256, (24, 40, 3), np.uint8)
+    height, width = shrunk_size(24, 40, max_side)
+    expected = tf.image.resize(noise[None], (height, width), "area")[0].numpy()
+    image = check_image(encoded(noise), max_side=max_side)
+    assert np.abs(decoded(image.encoded) - expected).max() <= 0.502
+    grey = check_image(encoded(noise[..., 0]), max_side=max_side)
+    np.testing.assert_array_equal(decoded(grey.encoded)[..., 0], decoded(image.encoded)[..., 0])
+
+
+def test_a_shrunk_jpeg_is_a_jpeg_of_the_turned_picture():
+    image = check_image(encoded(np.ascontiguousarray(STORED[6](PHOTO)), "JPEG", quality=95, exif=exif(6)), max_side=20)
+    assert (image.format, image.height, image.width, image.full_size) == ("jpeg", 12, 20, (24, 40))
+    expected = PHOTO.reshape(12, 2, 20, 2, 3).mean((1, 3))
+    assert np.abs(decoded(image.encoded) - expected).max() <= 12
+
+
+def test_jpeg_quality_is_for_what_must_be_encoded_again_only():
+    for data in (encoded(PHOTO), encoded(PHOTO, "JPEG")):
+        assert check_image(data, jpeg_quality=50).encoded == data
+    sizes = []
+    for quality in (50, 95, None):
+        image = check_image(encoded(PHOTO, "BMP"), jpeg_quality=quality)
+        assert image.format == ("png" if quality is None else "jpeg")
+        assert np.abs(decoded(image.encoded).astype(int) - PHOTO).max() <= (24 if quality == 50 else 8)
+        sizes.append(len(image.encoded))
+    assert sizes[0] < sizes[1]
+    stored = encoded(PHOTO, "JPEG", quality=95, exif=exif(3))
+    assert len(check_image(stored, jpeg_quality=50).encoded) < len(check_image(stored).encoded)
+
+
+def test_a_picture_too_long_for_jpeg_or_for_tensorflow_is_refused():
+    with pytest.raises(PictureError, match=r"70000 x 1 pixels, but a JPEG's longest side is 65500; leave --jpeg_q"):
+        check_image(encoded(np.zeros((1, 70000), np.uint8), "BMP"), jpeg_quality=90)
+    with pytest.raises(PictureError, match="1000001 x 1 pixels; expected at most 1000000 a side"):
+        check_image(encoded(np.zeros((1, 1_000_001), np.uint8)))
+    limit = check_image(encoded(np.zeros((1, 1_000_000), np.uint8)))
+    assert decoded(limit.encoded).shape == (1, 1_000_000, 3)
+
+
+def test_what_is_encoded_again_carries_no_metadata():
+    options = {"icc_profile": b"profile", "comment": b"remark", "exif": exif(3)}
+    jpeg = check_image(encoded(PHOTO, "JPEG", **options)).encoded
+    palette = check_image(encoded(GREY, mode="P", transparency=3, icc_profile=b"profile")).encoded
+    for data in (jpeg, palette, check_image(encoded(PHOTO, "TIFF", icc_profile=b"profile")).encoded):
+        assert set(Image.open(io.BytesIO(data)).info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -48,6 +50,45 @@ def test_a_mask_is_an_8_bit_palette_png_in_the_classes_colours(tmp_path):
     header = (tmp_path / "masks" / "a.png").read_bytes()[24:26]
     assert tuple(header) == (8, 3)  # PNG's IHDR: bit depth, colour type "palette"
     np.testing.assert_array_equal(np.array(mask.convert("RGB"))[0, 0], LABELS.colors[1])
+
+
+def in_original(tmp_path, original) -> Image.Image:
+    """The mask of a picture whose top half is class 1, in that encoding."""
+    save(tmp_path / "a.png", half_white(8, 6))
+    labels = dataclasses.replace(LABELS, original=original)
+    predictor.predict(segment, [str(tmp_path / "a.png")], str(tmp_path), labels, original_labels=True)
+    return Image.open(tmp_path / "masks" / "a.png")
+
+
+def test_original_values_are_a_palette_in_the_classes_colours(tmp_path):
+    mask = in_original(tmp_path, (250, 3))
+    assert mask.mode == "P"
+    np.testing.assert_array_equal(np.array(mask)[[0, 7]], [[3] * 6, [250] * 6])
+    np.testing.assert_array_equal(np.array(mask.convert("RGB"))[[0, 7], 0], [LABELS.colors[1], LABELS.colors[0]])
+
+
+def test_original_values_above_255_are_16_bit_grey_and_colours_rgb(tmp_path):
+    mask = in_original(tmp_path, (0, 1000))
+    assert tuple((tmp_path / "masks" / "a.png").read_bytes()[24:26]) == (16, 0)
+    np.testing.assert_array_equal(np.array(mask)[[0, 7]], [[1000] * 6, [0] * 6])
+    mask = in_original(tmp_path, ((1, 2, 3), (9, 8, 7)))
+    assert mask.mode == "RGB"
+    np.testing.assert_array_equal(np.array(mask)[[0, 7], 0], [[9, 8, 7], [1, 2, 3]])
+
+
+def test_without_an_original_or_the_flag_masks_are_class_numbers(tmp_path):
+    assert np.array(in_original(tmp_path, None))[0, 0] == 1
+    labels = dataclasses.replace(LABELS, original=(None, 9))
+    predictor.predict(segment, [str(tmp_path / "a.png")], str(tmp_path / "plain"), labels)
+    assert np.array(Image.open(tmp_path / "plain" / "masks" / "a.png"))[0, 0] == 1
+
+
+def test_a_class_without_an_original_is_named_before_any_work(tmp_path):
+    with pytest.raises(
+        RunError, match=r"^--original_labels: no value or colour in the training masks stands for dark;"
+    ):
+        in_original(tmp_path, (None, 9))
+    assert not (tmp_path / "masks").exists()
 
 
 def test_an_overlay_mixes_the_picture_and_the_class_colour(tmp_path):
@@ -108,3 +149,28 @@ def test_unreadable_pictures_are_reported_and_the_others_done(tmp_path, capsys, 
     assert "/garbage.jpg: cannot be read: Unknown image file format. One of JPEG, " in lines[1]
     assert lines[1].endswith(" required.")  # nothing of the op's name after it
     assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["good.png", "zebra.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.gif", {}), ("a.webp", {"lossless": True}), ("a.tif", {}), ("a.TIFF", {"compression": "tiff_lzw"})],
+)
+def test_pictures_that_tensorflow_cannot_decode(tmp_path, name, options):
+    exif = Image.Exif()
+    exif[0x0112] = 3  # GIF has no EXIF block
+    turned = not name.endswith("gif")
+    stored = half_white(20, 50)[::-1] if turned else half_white(20, 50)
+    save(tmp_path / name, stored, **options, **({"exif": exif} if turned else {}))
+    (tmp_path / f"b{name}").write_bytes((tmp_path / name).read_bytes()[:60])
+    pictures = predictor.find_pictures(str(tmp_path))
+    unreadable = predictor.predict(segment, pictures, str(tmp_path / "out"), LABELS)
+    mask = np.array(Image.open(tmp_path / "out" / "masks" / "a.png"))
+    np.testing.assert_array_equal(mask, half_white(20, 50)[..., 0] // 255)
+    assert list(unreadable) == [str(tmp_path / f"b{name}")]
+    assert "damaged" in unreadable[pictures[1]]
+
+
+def test_sixteen_bit_tiff_is_named(tmp_path):
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "deep.tif")
+    unreadable = predictor.predict(segment, [str(tmp_path / "deep.tif")], str(tmp_path / "out"), LABELS)
+    assert "16 bits a channel; expected 8" in unreadable[str(tmp_path / "deep.tif")]
