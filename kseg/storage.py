@@ -5,20 +5,23 @@ import functools
 import hashlib
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Iterator
 
 import tensorflow as tf
 
+from kseg import s3
 from kseg.errors import RunError
 
-REMOTE_SCHEMES = ("s3", "gs", "gcs", "hdfs", "http", "https")
-BUILT_IN_SCHEMES = ("file", "ram")  # TensorFlow's own
+REMOTE_SCHEMES = ("s3", "gs", "hdfs", "http", "https")
+BUILT_IN_SCHEMES = ("file", "ram", "gs")  # TensorFlow's own, 2.21's too; the others are tensorflow-io's
 
 
 @functools.cache
 def _register_remote(scheme: str) -> bool:
     """Loads tensorflow-io once, which teaches tf.io.gfile its schemes."""
+    s3.use_defaults()
     try:
         import tensorflow_io  # noqa: F401  (imported for its side effect, on first use: it takes seconds)
     except (ImportError, NotImplementedError):
@@ -38,46 +41,70 @@ def prepare(path: str) -> str:
     """Returns `path` as a str, with its scheme ready to use.
 
     Raises:
-        RunError: for an unknown scheme, or a remote one without tensorflow-io.
+        RunError: for an unknown scheme, a remote one without tensorflow-io, or s3:// without a bucket.
     """
     path = os.fspath(path)
-    scheme, separator, _ = path.partition("://")
-    if separator and scheme in REMOTE_SCHEMES:
-        _register_remote(scheme)
-    elif separator and scheme not in BUILT_IN_SCHEMES:
+    scheme, separator, rest = path.partition("://")
+    if not separator or scheme in BUILT_IN_SCHEMES:
+        return path
+    if scheme not in REMOTE_SCHEMES:
         known = ", ".join(f"{name}://" for name in REMOTE_SCHEMES)
         raise RunError(f"{path}: unknown scheme {scheme}://; allowed: a local path, {known}")
+    _register_remote(scheme)
+    if s3.is_s3(path):
+        bucket, slash, _ = rest.partition("/")
+        if not bucket:
+            raise RunError(f"{path}: names no bucket; expected s3://BUCKET/…")
+        return path if slash else f"{path}/"  # tensorflow-io finds no bucket without the slash
     return path
+
+
+@contextlib.contextmanager
+def _naming(what: str, path: str) -> Iterator[None]:
+    """Turns tf.errors.OpError inside the block into a RunError that says what could not be done."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        why = (s3.reason(path, error) or s3.plain(error)) if s3.is_s3(path) else " ".join(error.message.split())
+        raise RunError(f"{path}: {what}: {why}") from None
 
 
 def exists(path: str) -> bool:
     """Whether a file or folder is there; raises RunError if the storage cannot be asked."""
-    try:
-        return tf.io.gfile.exists(prepare(path))
-    except tf.errors.OpError as error:
-        raise RunError(f"{path}: cannot be looked for: {error.message}") from None
+    path = prepare(path)
+    if s3.is_s3(path):
+        return s3.look(path) is not None
+    with _naming("cannot be looked for", path):
+        return tf.io.gfile.exists(path)
 
 
 def is_dir(path: str) -> bool:
-    """Whether `path` is a folder."""
-    return tf.io.gfile.isdir(prepare(path))
+    """Whether `path` is a folder; raises RunError if a remote storage cannot be asked."""
+    path = prepare(path)
+    if s3.is_s3(path):
+        there = s3.look(path)
+        return there is not None and there.is_directory
+    there = tf.io.gfile.isdir(path)
+    if not there and "://" in path:
+        exists(path)  # raises what isdir takes for no
+    return there
 
 
 def size(path: str) -> int:
-    """Bytes in a file."""
+    """Bytes in a file; raises tf.errors.OpError if there is none."""
     return tf.io.gfile.stat(prepare(path)).length
 
 
 def make_dirs(path: str) -> None:
-    """Makes a folder and its parents; no harm if it is there.
+    """Makes a folder and its parents; no harm if it is there. On s3:// a folder is there as long as a file is in it.
 
     Raises:
         RunError: naming the folder, if it cannot be made.
     """
-    try:
-        tf.io.gfile.makedirs(prepare(path))
-    except tf.errors.OpError as error:
-        raise RunError(f"{path}: cannot make this folder: {error.message}") from None
+    path = prepare(path)
+    if not s3.is_s3(path):
+        with _naming("cannot make this folder", path):
+            tf.io.gfile.makedirs(path)
 
 
 def list_dir(path: str) -> list[str]:
@@ -86,10 +113,10 @@ def list_dir(path: str) -> list[str]:
     Raises:
         RunError: naming the folder, if it cannot be listed.
     """
+    path = prepare(path)
     try:
-        return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(prepare(path)))
-    except tf.errors.OpError as error:
-        raise RunError(f"{path}: cannot list this folder: {error.message}") from None
+        with _naming("cannot list this folder", path):
+            return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(path))
     except UnicodeDecodeError as error:
         raise RunError(f"{path}: the file name {error.object!r} there is not UTF-8; rename it") from None
 
@@ -100,11 +127,12 @@ def read_bytes(path: str) -> bytes:
     Raises:
         RunError: naming the file, if it cannot be read.
     """
-    try:
-        with tf.io.gfile.GFile(prepare(path), "rb") as file:
+    path = prepare(path)
+    with _naming("cannot be read", path):
+        if s3.is_s3(path):
+            return s3.read(path)
+        with tf.io.gfile.GFile(path, "rb") as file:
             return file.read()
-    except tf.errors.OpError as error:
-        raise RunError(f"{path}: cannot be read: {error.message}") from None
 
 
 def read_text(path: str) -> str:
@@ -145,10 +173,44 @@ def written_aside(path: str, replace: bool = True) -> Iterator[str]:
     aside = os.path.join(folder, f".{stem}.{uuid.uuid4().hex[:8]}.part{extension}")
     try:
         yield aside
-        tf.io.gfile.rename(aside, path, overwrite=replace)
+        _rename(aside, path, replace)
     except BaseException:
-        remove(aside)
+        with contextlib.suppress(RunError):  # of a storage that cannot be reached: the first error says so
+            remove(aside)
         raise
+
+
+@contextlib.contextmanager
+def made_locally(path: str) -> Iterator[str]:
+    """Yields where to write a file: `path` itself, or for a remote one a local file, uploaded if the block ends well.
+
+    What was written can so be read back without a download, at 2 requests a 512 KiB.
+
+    Raises:
+        RunError: naming the file, if it cannot be uploaded.
+    """
+    path = prepare(path)
+    if "://" not in path:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        local = os.path.join(folder, os.path.basename(path))
+        yield local
+        length = os.path.getsize(local)
+        if not length:  # of what nothing is written to, tensorflow-io makes no file
+            write_bytes(path, b"")
+            return
+        with _naming("cannot be written", path):
+            tf.io.gfile.copy(local, path, overwrite=True)
+            if size(path) != length:
+                raise tf.errors.DataLossError(None, None, f"{size(path)} of {length} bytes arrived")
+
+
+def _rename(source: str, target: str, replace: bool) -> None:
+    if s3.is_s3(target):
+        s3.move(source, target, replace)
+    else:
+        tf.io.gfile.rename(source, target, overwrite=replace)
 
 
 def rename(source: str, target: str) -> None:
@@ -157,14 +219,12 @@ def rename(source: str, target: str) -> None:
     Raises:
         RunError: naming both, if it cannot be moved.
     """
-    try:
-        tf.io.gfile.rename(prepare(source), prepare(target), overwrite=True)
-    except tf.errors.OpError as error:
-        raise RunError(f"{target}: {source} cannot be renamed to it: {error.message}") from None
+    with _naming(f"{source} cannot be renamed to it", target):
+        _rename(prepare(source), prepare(target), replace=True)
 
 
 def sha256(path: str) -> str:
-    """SHA-256 of a file in hexadecimal, read by blocks of 4 MiB."""
+    """SHA-256 of a file in hexadecimal, read by blocks of 4 MiB; raises tf.errors.OpError if it cannot be read."""
     digest = hashlib.sha256()
     with tf.io.gfile.GFile(prepare(path), "rb") as file:
         while block := file.read(1 << 22):
@@ -173,11 +233,19 @@ def sha256(path: str) -> str:
 
 
 def remove(path: str) -> None:
-    """Deletes a file or folder if it is there."""
-    if tf.io.gfile.isdir(prepare(path)):
-        tf.io.gfile.rmtree(path)
-    elif tf.io.gfile.exists(path):
-        tf.io.gfile.remove(path)
+    """Deletes a file or folder if it is there.
+
+    Raises:
+        RunError: naming it, if it cannot be deleted.
+    """
+    path = prepare(path)
+    with _naming("cannot be deleted", path):
+        if s3.is_s3(path):
+            s3.remove(path)
+        elif tf.io.gfile.isdir(path):
+            tf.io.gfile.rmtree(path)
+        elif tf.io.gfile.exists(path):
+            tf.io.gfile.remove(path)
 
 
 def refuse_folder(path: str) -> None:
@@ -187,7 +255,7 @@ def refuse_folder(path: str) -> None:
 
 
 def write_bytes(path: str, content: bytes) -> None:
-    """Writes a whole file aside and renames it, making its folder if need be.
+    """Writes a whole file aside and renames it, making its folder if need be; on s3:// no other way is needed.
 
     Raises:
         RunError: naming the file, if it cannot be written.
@@ -195,10 +263,14 @@ def write_bytes(path: str, content: bytes) -> None:
     refuse_folder(path)
     make_dirs(os.path.dirname(path) or ".")
     try:
-        with written_aside(path) as aside, tf.io.gfile.GFile(aside, "wb") as file:
-            file.write(content)
-    except (tf.errors.OpError, OSError) as error:
-        raise RunError(f"{path}: cannot be written: {getattr(error, 'message', error)}") from None
+        with _naming("cannot be written", path):
+            if s3.is_s3(path):
+                s3.write(path, content)
+                return
+            with written_aside(path) as aside, tf.io.gfile.GFile(aside, "wb") as file:
+                file.write(content)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error}") from None
 
 
 def write_text(path: str, content: str) -> None:

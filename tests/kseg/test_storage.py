@@ -53,7 +53,7 @@ def test_a_folder_is_no_place_for_a_file(tmp_path, name):
     assert [child.name for child in tmp_path.iterdir()] == ["folder"]
 
 
-@pytest.mark.parametrize("path", ["foo://bucket/x", "S3://bucket/x"])
+@pytest.mark.parametrize("path", ["foo://bucket/x", "S3://bucket/x", "gcs://bucket/x"])
 def test_unknown_schemes_are_refused(path):
     with pytest.raises(RunError, match=r"unknown scheme .*; allowed: a local path, s3://"):
         storage.exists(path)
@@ -70,6 +70,12 @@ def test_errors_name_the_file(tmp_path):
         storage.make_dirs(str(tmp_path / "file" / "below"))
     with pytest.raises(RunError, match="cannot"):
         storage.write_bytes(str(tmp_path / "file" / "below"), b"x")
+
+
+def test_google_storage_needs_no_tensorflow_io():
+    assert storage.prepare("gs://bucket/x") == "gs://bucket/x"
+    assert "gs" in tf.io.gfile.get_registered_schemes()
+    assert not storage.used_remote()
 
 
 # A process of its own: tensorflow-io, once loaded, makes every command of a process leave by os._exit.
