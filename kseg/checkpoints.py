@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from kseg import knobs, storage
 from kseg.config import TrainConfig
+from kseg.config.values import SKIP
 from kseg.errors import RunError, UsageError
 from kseg.labels import LabelMap
 from kseg.models.segmenter import build_segmenter, without_aux
@@ -22,8 +23,9 @@ from kseg.progress import say
 CONFIG, FLAGS, LABELS, METRICS = "config.json", "config.flags", "labels.json", "metrics.jsonl"
 TENSORBOARD, CHECKPOINTS, MODEL = "tensorboard", "checkpoints", "model.keras"
 KEPT_CHECKPOINTS = 2  # the newest, and the one before in case the newest is damaged
-# Where data and run are kept and what is drawn of them changes nothing about what is computed.
-NOT_COMPARED = ("data", "output_dir", "preview_dir", "validation_pictures")
+# Where data and run are kept and what is drawn of them changes nothing about what is computed; and a run that a bad
+# record ended may go on without it.
+NOT_COMPARED = ("data", "output_dir", "preview_dir", "validation_pictures", "on_bad_record")
 
 
 def check_run(config: TrainConfig, labels: LabelMap) -> None:
@@ -47,6 +49,19 @@ def check_run(config: TrainConfig, labels: LabelMap) -> None:
             )
     elif storage.exists(folder) and not (storage.is_dir(folder) and _only_begun(folder)):
         raise RunError(f"{folder}: not empty and not a run directory; name an empty or a new --output_dir")
+
+
+def with_samples_of_run(config: TrainConfig) -> TrainConfig:
+    """With --on_bad_record=skip, and no --num_training_samples, that of the run in `config.output_dir` if there is one.
+
+    So a run can go on when pictures are lost: its epochs, and with them its learning-rate schedule, keep their length.
+    """
+    folder = config.output_dir
+    if config.on_bad_record != SKIP or config.num_training_samples is not None:
+        return config
+    if not storage.exists(storage.join(folder, CONFIG)):
+        return config
+    return dataclasses.replace(config, num_training_samples=read_config(folder).num_training_samples)
 
 
 def _only_begun(folder: str) -> bool:

@@ -1,17 +1,18 @@
 """A configuration and its data set, settled: what to read, how often, how the loss weighs it."""
 
 import dataclasses
-import functools
 import math
 
 import tensorflow as tf
 
-from kseg import records
+from kseg import records, storage
 from kseg.config import TrainConfig
 from kseg.config.optimization import BALANCED
 from kseg.data.augmentation import Augmentation
+from kseg.data.damage import Source
 from kseg.data.pipeline import evaluation_dataset, train_dataset
-from kseg.errors import UsageError
+from kseg.data.salvage import Shards
+from kseg.errors import RunError, UsageError
 from kseg.losses.build import balanced_weights
 from kseg.progress import say
 
@@ -22,31 +23,35 @@ class Plan:
 
     Attributes:
         config: with num_classes and num_training_samples set.
+        dataset: its labels know what the mask files of the training split call them.
         steps_per_epoch: training batches of an epoch.
         class_weights: one for each class in the loss, or None.
+        shards: what is read of the data set; to be closed in the end.
     """
 
     config: TrainConfig
     dataset: records.Dataset
     steps_per_epoch: int
     class_weights: tuple[float, ...] | None
+    shards: Shards
 
-    @functools.cached_property
-    def training_paths(self) -> list[str]:
-        """Shards, each looked for once: on remote storage that is a request a shard."""
-        return self.dataset.shard_paths(self.config.train_split)
+    @property
+    def training(self) -> Source:
+        """What is trained on."""
+        return self.shards.open(self.config.train_split)
 
-    @functools.cached_property
-    def validation_paths(self) -> list[str]:
-        """Shards of the validation split."""
-        return self.dataset.shard_paths(self.config.validation_split)
+    @property
+    def validation(self) -> Source:
+        """What is scored after every epoch."""
+        return self.shards.open(self.config.validation_split)
 
     def training_data(self, epochs: range) -> tf.data.Dataset:
         """The batches of `epochs`, counted from 0; see `train_dataset`."""
         config = self.config
         return train_dataset(
-            self.training_paths,
-            examples=self.dataset.split(config.train_split).examples,
+            self.training.paths,
+            examples=self.training.examples,
+            num_classes=self.training.num_classes,
             samples_per_epoch=config.num_training_samples,
             epochs=epochs,
             batch_size=config.mini_batch_size,
@@ -60,8 +65,9 @@ class Plan:
         """The validation split once; see `evaluation_dataset`."""
         config = self.config
         return evaluation_dataset(
-            self.validation_paths,
-            examples=self.dataset.split(config.validation_split).examples,
+            self.validation.paths,
+            examples=self.validation.examples,
+            num_classes=self.validation.num_classes,
             batch_size=config.validation_mini_batch_size,
             crop_size=config.crop_size,
             replicas=replicas,
@@ -74,7 +80,7 @@ def class_weights(config: TrainConfig, dataset: records.Dataset) -> tuple[float,
     Raises:
         UsageError: if --class_weights lists more or fewer than there are classes.
     """
-    if config.class_weights == BALANCED:
+    if config.class_weights == BALANCED:  # of all pictures, also of those that --on_bad_record skips
         return balanced_weights(dataset.split(config.train_split).pixels_per_class)
     weights, labels = config.listed_class_weights, dataset.labels
     if weights is not None and len(weights) != labels.num_classes:
@@ -100,27 +106,48 @@ def make_plan(config: TrainConfig) -> Plan:
     """Reads dataset.json and settles num_classes and num_training_samples in the configuration.
 
     Raises:
+        RunError: if the data set is not there or damaged; see `Shards.open`.
         UsageError: if num_classes or the number of class weights is not the data set's, or no update would be made.
     """
-    dataset = records.read_dataset(config.data)
+    dataset = _with_original(records.read_dataset(config.data), config.train_split)
     classes = dataset.labels.num_classes
     if config.num_classes not in (None, classes):
         raise UsageError(
             f"--num_classes={config.num_classes}: {config.data} was converted with {classes} classes; "
             f"allowed: {classes}, or leave the flag out"
         )
-    examples = dataset.split(config.train_split).examples
+    shards = Shards(dataset, config.on_bad_record)
+    try:
+        return _settled(config, dataset, shards)
+    except BaseException:
+        shards.close()
+        raise
+
+
+def _with_original(dataset: records.Dataset, split: str) -> records.Dataset:
+    """The data set, its labels with what the mask files of `split` call them, for kseg-predict --original_labels."""
+    try:
+        labels = dataset.labels.with_original(dataset.split(split).label_map)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        path = storage.join(dataset.folder, records.DATASET_FILE)
+        raise RunError(f"{path}: label_map of {split}: {error!r}; run convert-dataset again") from None
+    return dataclasses.replace(dataset, labels=labels)
+
+
+def _settled(config: TrainConfig, dataset: records.Dataset, shards: Shards) -> Plan:
+    """The plan; see `make_plan`."""
+    examples = shards.open(config.train_split).examples
     samples = config.num_training_samples or examples
     if samples != examples:
         say(
             f"warning: --num_training_samples={samples}, but {config.train_split} has {examples} pictures; "
-            f"an epoch is {samples} pictures, as asked"
+            f"an epoch is {samples} pictures, as the flag or the run to resume says"
         )
-    settled = dataclasses.replace(config, num_classes=classes, num_training_samples=samples)
+    settled = dataclasses.replace(config, num_classes=dataset.labels.num_classes, num_training_samples=samples)
     steps = math.ceil(samples / config.mini_batch_size)
     if config.gradient_accumulation_steps > steps * config.epochs:
         raise UsageError(
             f"--gradient_accumulation_steps={config.gradient_accumulation_steps}: the whole training has only "
             f"{steps * config.epochs} batches, so no update; allowed: 1 to {steps * config.epochs}"
         )
-    return Plan(settled, dataset, steps, class_weights(config, dataset))
+    return Plan(settled, dataset, steps, class_weights(config, dataset), shards)

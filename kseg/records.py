@@ -14,6 +14,7 @@ from kseg.labels import LabelMap
 
 FORMAT_VERSION = 1
 DATASET_FILE = "dataset.json"
+NOT_THERE = f"listed in {DATASET_FILE} but not there"
 
 IMAGE = "image/encoded"
 FORMAT = "image/format"
@@ -23,6 +24,9 @@ WIDTH = "image/width"
 CHANNELS = "image/channels"
 MASK = "image/segmentation/class/encoded"
 MASK_FORMAT = "image/segmentation/class/format"
+
+# Depth and colour type in a PNG's header. Of other kinds decode_png(channels=1) makes grey levels: they train wrong.
+PNG_KIND, GREY_8_BIT = slice(24, 26), b"\x08\x00"
 
 
 def encode(image: bytes, image_format: str, filename: str, height: int, width: int, mask: bytes) -> bytes:
@@ -105,7 +109,9 @@ class Split:
         ignored_pixels: pixels of value 255.
         height_range: lowest and highest image height, pixels.
         width_range: lowest and highest image width, pixels.
-        label_map: the mapping from the values in the files to train ids, None where they are the same.
+        label_map: how the masks' files said the classes, with "original", what each class is called there; None where
+            the values in the files are the train ids.
+        skipped: pairs that convert-dataset --on_error=skip left out.
     """
 
     shards: tuple[Shard, ...]
@@ -114,6 +120,7 @@ class Split:
     height_range: tuple[int, int]
     width_range: tuple[int, int]
     label_map: dict | None = None
+    skipped: int = 0
 
     @property
     def examples(self) -> int:
@@ -160,15 +167,19 @@ class Dataset:
         """
         paths = []
         for shard in self.split(split).shards:
-            path = storage.join(self.folder, shard.name)
-            if not storage.exists(path):
-                raise RunError(f"{path}: listed in {DATASET_FILE} but not there; run convert-dataset again")
-            if storage.size(path) != shard.bytes:
-                raise RunError(
-                    f"{path}: {storage.size(path)} bytes, {DATASET_FILE} says {shard.bytes}; run convert-dataset again"
-                )
+            path, fault = storage.join(self.folder, shard.name), self.shard_fault(shard)
+            if fault is not None:
+                raise RunError(f"{path}: {fault}; run convert-dataset again")
             paths.append(path)
         return paths
+
+    def shard_fault(self, shard: Shard) -> str | None:
+        """What is wrong with a shard, None if it is there at its recorded size."""
+        path = storage.join(self.folder, shard.name)
+        if not storage.exists(path):
+            return NOT_THERE
+        size = storage.size(path)
+        return None if size == shard.bytes else f"{size} bytes, {DATASET_FILE} says {shard.bytes}"
 
     def to_json(self) -> str:
         """The content of dataset.json."""

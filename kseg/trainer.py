@@ -10,7 +10,7 @@ from kseg.assembly import Assembly, assemble
 from kseg.averaging import Averaging
 from kseg.callbacks import EpochEnd, Progress, StopOnNan, ValidationPictures, should_stop
 from kseg.config import TrainConfig
-from kseg.data.pipeline import damage_named
+from kseg.data import damage
 from kseg.data.preview import write_preview
 from kseg.errors import RunError, UsageError
 from kseg.models import pretrained
@@ -22,7 +22,7 @@ def preview(config: TrainConfig) -> str:
     """Draws augmented training pictures to PREVIEW_DIR/preview.png; returns its path."""
     plan = make_plan(config)
     path = storage.join(config.preview_dir, "preview.png")
-    with damage_named(plan.training_paths):
+    with plan.shards, damage.named(plan.training):
         write_preview(path, plan.training_data(range(1)), plan.dataset.labels)
     return path
 
@@ -36,7 +36,13 @@ def train(config: TrainConfig) -> dict:
     Raises:
         UsageError, RunError: with what is wrong in the flags, the data, the run directory or the loss.
     """
-    plan = make_plan(config)
+    plan = make_plan(checkpoints.with_samples_of_run(config))
+    with plan.shards:
+        return _train(plan)
+
+
+def _train(plan: Plan) -> dict:
+    """What `train` does once the data set is read."""
     config = plan.config
     checkpoints.check_run(config, plan.dataset.labels)
     if not storage.exists(storage.join(config.output_dir, checkpoints.CONFIG)):
@@ -141,10 +147,10 @@ def _fit(plan: Plan, assembly: Assembly, validation, resumer, done: list[dict]) 
     config = plan.config
     progress = Progress(
         config.mini_batch_size,
-        validation_images=plan.dataset.split(config.validation_split).examples,
+        validation_images=plan.validation.examples,
         validation_batch_size=config.validation_mini_batch_size,
     )
-    with damage_named(plan.training_paths + plan.validation_paths), contextlib.closing(progress):
+    with damage.named(plan.training, plan.validation), contextlib.closing(progress):
         assembly.model.fit(
             plan.training_data(range(len(done), config.epochs)),
             steps_per_epoch=plan.steps_per_epoch,

@@ -6,6 +6,8 @@ from kseg.config.values import (
     ABOVE_16,
     ABSENT,
     ABSENT_TEXT,
+    BAD_RECORD,
+    BAD_RECORD_TEXT,
     CROP_MULTIPLE,
     FILE,
     FOLDER,
@@ -40,6 +42,7 @@ class EvalConfig:
     model: str = knob("best", MODEL_TEXT, allowed=MODEL_CHOICE)
     data: str = knob(REQUIRED, "Where the TFRecord shards and dataset.json are.", allowed=FOLDER)
     split: str = knob("validation", "What to score.", allowed=SPLIT)
+    on_bad_record: str = knob("refuse", BAD_RECORD_TEXT, allowed=BAD_RECORD)
     validation_mini_batch_size: int = knob(
         1,
         "1 = every whole image, uncropped; more = short side scaled to crop_size, centre crop.",
@@ -81,6 +84,11 @@ class PredictConfig:
     )
     output: str = knob(REQUIRED, "Where to write masks/ (PNG of class numbers) and overlays/ (JPEG).", allowed=FOLDER)
     overlay_alpha: float = knob(0.5, "Share of the class colour in an overlay.", allowed=UNIT_INTERVAL)
+    original_labels: bool = knob(
+        False,
+        "Write masks/ in the encoding of the training split's own mask files (its label map, colours or "
+        "reduce_zero_label undone): an 8-bit palette PNG, 16-bit grey above 255, RGB for colours.",
+    )
 
     def __post_init__(self):
         check(self)

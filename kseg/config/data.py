@@ -2,7 +2,16 @@
 
 import dataclasses
 
-from kseg.config.values import ABOVE_16, CROP_MULTIPLE, FOLDER, MAX_CLASSES, POSITIVE, SPLIT
+from kseg.config.values import (
+    ABOVE_16,
+    BAD_RECORD,
+    BAD_RECORD_TEXT,
+    CROP_MULTIPLE,
+    FOLDER,
+    MAX_CLASSES,
+    POSITIVE,
+    SPLIT,
+)
 from kseg.errors import UsageError
 from kseg.knobs import REQUIRED, Range, knob
 
@@ -27,12 +36,14 @@ class DataFlags:
     )
     train_split: str = knob("train", "What to train on.", allowed=SPLIT)
     validation_split: str = knob("validation", "What is scored after every epoch.", allowed=SPLIT)
+    on_bad_record: str = knob("refuse", BAD_RECORD_TEXT, allowed=BAD_RECORD)
     num_classes: int = knob(
         None, "Number of classes, background included; from dataset.json if not set.", allowed=Range(2, MAX_CLASSES)
     )
     num_training_samples: int = knob(
         None,
-        "Pictures in an epoch, which sets up the learning-rate schedule; from dataset.json if not set.",
+        "Pictures in an epoch, which sets up the learning-rate schedule; from dataset.json if not set, "
+        "without what on_bad_record skips.",
         allowed=POSITIVE,
         unit="images",
     )

@@ -15,6 +15,13 @@ UNIT_INTERVAL = Range(0, 1)
 BELOW_1 = Range(0, 1, high_open=True)
 ABOVE_0 = Range(low=0, low_open=True)
 CROP_MULTIPLE = 8
+SKIP = "skip"
+BAD_RECORD = OneOf(("refuse", SKIP))
+BAD_RECORD_TEXT = (
+    "A record that is damaged, missing, lacks a key, or whose image and mask do not fit: refuse = stop, naming file "
+    "and record; skip = read every record once before (some 250 a second and core at 480 x 360 pixels), go on without "
+    "those and list them."
+)
 
 
 def round_crop_up(config) -> None:

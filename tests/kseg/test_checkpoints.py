@@ -13,6 +13,7 @@ from kseg.labels import LabelMap
 from kseg.models.segmenter import without_aux
 from kseg.optimizers import build_optimizer
 
+pytestmark = pytest.mark.usefixtures("small_resnet")
 LABELS = LabelMap.from_names(["dark", "bright"])
 
 
@@ -23,7 +24,7 @@ def config(folder) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def model():
+def model(small_resnet):
     """An untrained network, with an auxiliary head."""
     return checkpoints.build_network(config("unused"), 2, "float32")
 

@@ -7,6 +7,7 @@ import pytest
 
 COMMANDS = {
     "convert-dataset": "data_tools.convert",
+    "inspect-dataset": "data_tools.inspection.command",
     "make-demo-dataset": "data_tools.demo",
     "kseg-train": "kseg.cli.train",
     "kseg-eval": "kseg.cli.evaluate",

@@ -7,6 +7,7 @@ import pytest
 
 from data_tools.convert import ConvertConfig
 from data_tools.demo import DemoConfig
+from data_tools.inspection.command import InspectConfig
 from kseg import knobs
 from kseg.config import EvalConfig, ExportConfig, PredictConfig, TrainConfig
 from kseg.errors import UsageError
@@ -40,6 +41,7 @@ HYPERPARAMETERS = {
 }
 KSEG_FLAGS = {
     **{"data": None, "output_dir": None, "preview_dir": None, "train_split": "train", "validation_split": "validation"},
+    **{"on_bad_record": "refuse"},
     **{"class_balanced_crop": False, "random_vertical_flip": False, "random_blur": False},
     **{"random_rotation": False, "random_rotation_degrees": 10.0, "color_jitter": False, "color_jitter_strength": 0.4},
     **{"output_stride": 8, "aux_loss_weight": 0.4, "pretrained_weights": None, "init_from": None},
@@ -51,19 +53,27 @@ KSEG_FLAGS = {
 }
 # The flags and defaults of every command. Scripts depend on them: change them knowingly, and say so in the CHANGELOG.
 MODEL_FLAGS = {"run": None, "saved_model": None, "model": "best"}
+PICTURE_FLAGS = {
+    **{"source": "auto", "input": None, "images": None, "masks": None, "mask_suffix": None, "split": None},
+    **{"split_ratio": None, "classes": None, "num_classes": None, "label_map": None, "colors": None},
+    **{"palette": "index", "ignore_values": None, "reduce_zero_label": None, "unmapped": "refuse"},
+}
 FROZEN = {
     TrainConfig: {name: row[0] for name, row in HYPERPARAMETERS.items()} | KSEG_FLAGS,
     EvalConfig: {
         **MODEL_FLAGS,
         **{"data": None, "split": "validation", "validation_mini_batch_size": 1, "crop_size": None},
+        **{"on_bad_record": "refuse"},
         **{"absent_class_iou": "leave_out", "json": None, "confusion_png": None},
     },
-    PredictConfig: {**MODEL_FLAGS, "images": None, "output": None, "overlay_alpha": 0.5},
+    PredictConfig: {**MODEL_FLAGS, "images": None, "output": None, "overlay_alpha": 0.5, "original_labels": False},
     ExportConfig: {"run": None, "model": "best", "export_dir": None, "version": None},
     ConvertConfig: {
-        **{"source": "folders", "images": None, "masks": None, "split": None, "output": None, "classes": None},
-        **{"num_classes": None, "num_shards": None, "workers": None},
+        **PICTURE_FLAGS,
+        **{"output": None, "max_side": None, "jpeg_quality": None, "on_error": "refuse", "num_shards": None},
+        **{"workers": None, "runner": "local", "beam_args": None},
     },
+    InspectConfig: {**PICTURE_FLAGS, "output": None, "html": None, "workers": None},
     DemoConfig: {"output": None, "seed": 0, "train_images": 160, "validation_images": 40, "size": 160},
 }
 
@@ -71,6 +81,7 @@ FROZEN = {
 SWITCHES = {"random_rotation": True, "color_jitter": True}  # without which their amounts are refused
 # kseg's own flags that have a range: name -> (accepted values, refused values).
 RANGES = {
+    "on_bad_record": (["refuse", "skip"], ["ignore"]),
     "random_rotation_degrees": ([0.1, 180], [0, 181]),
     "color_jitter_strength": ([0.1, 1], [0, 1.1]),
     "aux_loss_weight": ([0, 2.0], [-0.1]),

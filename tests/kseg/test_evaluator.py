@@ -46,7 +46,7 @@ def counted_by_hand(folder: str) -> np.ndarray:
 
 def validation(folder: str, batch_size: int = 1, crop_size: int = 24) -> tf.data.Dataset:
     paths = records.read_dataset(folder).shard_paths("validation")
-    return pipeline.evaluation_dataset(paths, examples=3, batch_size=batch_size, crop_size=crop_size)
+    return pipeline.evaluation_dataset(paths, examples=3, num_classes=2, batch_size=batch_size, crop_size=crop_size)
 
 
 def test_every_labelled_pixel_of_every_whole_picture_is_counted_once(model, tiny_data):

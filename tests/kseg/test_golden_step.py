@@ -28,37 +28,41 @@ def network() -> keras.Model:
     return build_segmenter(algorithm="fcn", backbone="resnet-18", num_classes=3, output_stride=8, seed=7)
 
 
-def compiled() -> keras.Model:
-    model = network()
+@pytest.fixture(scope="module")
+def trained() -> tuple[list[float], list[np.ndarray]]:
+    """The loss before each of three steps, and how far the first moved every trainable variable."""
+    model, (images, masks) = network(), batch()
     optimizer = build_optimizer(
         "sgd", learning_rate=RATE, momentum=0.9, weight_decay=DECAY, head_multiplier=HEAD, is_head=is_head
     )
     model.compile(optimizer=optimizer, loss=CrossEntropy())
-    return model
+    before = [np.array(variable) for variable in model.trainable_variables]
+    losses = [float(np.ravel(model.train_on_batch(images, masks))[0])]
+    moved = [np.array(variable) - old for variable, old in zip(model.trainable_variables, before, strict=True)]
+    losses += [float(np.ravel(model.train_on_batch(images, masks))[0]) for _ in GOLDEN_LOSSES[1:]]
+    return losses, moved
 
 
-def test_a_step_moves_every_weight_as_worked_out_by_hand():
+def test_a_step_moves_every_weight_as_worked_out_by_hand(trained):
     """w - rate * (gradient + decay * w), ten times the rate in the head, at the first step, where momentum is nil."""
     images, masks = batch()
-    reference, trained = network(), compiled()
+    reference = network()
     with tf.GradientTape() as tape:
         logits = reference(images, training=True)
         valid = masks != 255
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(masks[valid].astype(np.int32), logits[valid])
         loss = tf.reduce_sum(losses) / valid.sum()
     gradients = tape.gradient(loss, [variable.value for variable in reference.trainable_variables])
-    logged = trained.train_on_batch(images, masks)
-    assert float(np.ravel(logged)[0]) == pytest.approx(float(loss), rel=1e-5)
+    losses, moved = trained
+    assert losses[0] == pytest.approx(float(loss), rel=1e-5)
     heads = 0
-    for old, new, gradient in zip(reference.trainable_variables, trained.trainable_variables, gradients, strict=True):
+    for old, step, gradient in zip(reference.trainable_variables, moved, gradients, strict=True):
         rate = RATE * HEAD if old.path.startswith("head") else RATE
         heads += old.path.startswith("head")
-        moved = -rate * (gradient + DECAY * old.value)
-        np.testing.assert_allclose(new.value - old.value, moved, rtol=2e-3, atol=2e-6, err_msg=old.path)
+        expected = -rate * (gradient + DECAY * old.value)
+        np.testing.assert_allclose(step, expected, rtol=2e-3, atol=2e-6, err_msg=old.path)
     assert heads == 5  # two kernels, gamma, beta, bias
 
 
-def test_three_steps_give_the_recorded_losses():
-    model, (images, masks) = compiled(), batch()
-    losses = [float(np.ravel(model.train_on_batch(images, masks))[0]) for _ in GOLDEN_LOSSES]
-    assert losses == pytest.approx(GOLDEN_LOSSES, rel=1e-3)
+def test_three_steps_give_the_recorded_losses(trained):
+    assert trained[0] == pytest.approx(GOLDEN_LOSSES, rel=1e-3)

@@ -11,6 +11,7 @@ from kseg.config import TrainConfig
 from kseg.errors import RunError, UsageError
 from kseg.labels import LabelMap
 
+pytestmark = pytest.mark.usefixtures("small_resnet")
 TWO, THREE = LabelMap.from_names(["dark", "bright"]), LabelMap.from_names(["dark", "bright", "red"])
 FLAGS = {"backbone": "resnet-18", "algorithm": "deeplab", "use_pretrained_model": False, "data": "d"}
 
@@ -20,7 +21,7 @@ def config(folder, **flags) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> str:
+def run(small_resnet, tmp_path_factory) -> str:
     """A run of two classes with random weights and, as training leaves them, statistics that are not 0 and 1."""
     folder = tmp_path_factory.mktemp("earlier") / "run"
     checkpoints.make_run(config(folder), TWO)

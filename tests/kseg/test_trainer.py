@@ -15,11 +15,12 @@ from kseg import checkpoints, trainer
 from kseg.config import TrainConfig
 from kseg.errors import RunError, UsageError
 
-# Two epochs of two batches of resnet-18 on 32-pixel crops.
+pytestmark = pytest.mark.usefixtures("small_resnet")
+# Two epochs of two batches of 32-pixel crops.
 FLAGS = {
     **{"backbone": "resnet-18", "use_pretrained_model": False, "output_stride": 32, "base_size": 48, "crop_size": 32},
     **{"mini_batch_size": 3, "epochs": 2, "validation_mini_batch_size": 1, "mixed_precision": "float32"},
-    **{"validation_pictures": 1, "learning_rate": 0.01},
+    **{"validation_pictures": 0, "learning_rate": 0.01},
 }
 
 
@@ -28,11 +29,25 @@ def config(data: str, folder, **flags) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_data, tmp_path_factory):
+def finished(tiny_data, small_resnet, tmp_path_factory):
     """A run of two epochs, with what it printed being of no interest."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    best = trainer.train(config(tiny_data, folder))
+    best = trainer.train(config(tiny_data, folder, validation_pictures=1))
     return folder, best
+
+
+@pytest.fixture(scope="module")
+def replicas(tiny_data, small_resnet, tmp_path_factory):
+    """Runs "one" and "two", on as many devices, and what the latter printed."""
+    folder = tmp_path_factory.mktemp("replicas")
+    flags = {"mini_batch_size": 6, "epochs": 1, "syncbn": True, "learning_rate": 0.001, "loss": "ohem+lovasz"}
+    flags |= {"class_weights": "balanced", "clip_norm": 1.0, "ema_decay": 0.9}
+    trainer.train(config(tiny_data, folder / "one", **flags))
+    script = pathlib.Path(__file__).with_name("trainer_replicas_run.py")
+    arguments = [sys.executable, script, tiny_data, folder / "two", json.dumps(FLAGS | flags)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done.stdout
 
 
 @pytest.fixture
@@ -112,15 +127,10 @@ def test_resume_at_the_next_epoch(copied, finished, tiny_data, capsys):
         assert resumed[1][name] == pytest.approx(whole[1][name], rel=1e-4)
 
 
-def test_same_seed_same_weights_other_seed_other_weights(finished, tiny_data, tmp_path):
+def test_same_seed_same_weights(finished, tiny_data, tmp_path):
     trainer.train(config(tiny_data, tmp_path / "again"))
     for one, two in zip(weights(finished[0]), weights(tmp_path / "again"), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
-    trainer.train(config(tiny_data, tmp_path / "other", seed=1, epochs=1))
-    assert any(
-        not np.allclose(one, two, atol=1e-2)
-        for one, two in zip(weights(finished[0]), weights(tmp_path / "other"), strict=True)
-    )
 
 
 def test_another_configuration_is_refused_by_its_difference(copied, tiny_data):
@@ -190,33 +200,27 @@ def test_lost_checkpoints_do_not_begin_the_run_anew(copied, tiny_data):
     assert (copied / "metrics.jsonl").read_text() == before
 
 
-def test_num_training_samples_sets_the_epoch_with_a_warning(tiny_data, tmp_path, capsys):
-    trainer.train(config(tiny_data, tmp_path / "run", num_training_samples=3, epochs=1))
+def test_num_training_samples_sets_the_epoch_and_another_seed_the_weights(finished, tiny_data, tmp_path, capsys):
+    trainer.train(config(tiny_data, tmp_path / "run", num_training_samples=3, epochs=1, seed=1))
     out = capsys.readouterr().out
     assert "warning: --num_training_samples=3, but train has 6 pictures" in out
     assert "1 steps an epoch" in out
+    # Kernels that had begun alike would still be so after a few small steps, whatever these were; statistics not.
+    pairs = zip(weights(finished[0]), weights(tmp_path / "run"), strict=True)
+    assert all(np.corrcoef(one.ravel(), two.ravel())[0, 1] < 0.5 for one, two in pairs if one.ndim == 4)
 
 
-def test_two_replicas_make_the_same_run_as_one(tiny_data, tmp_path):
+def test_two_replicas_make_the_same_run_as_one(replicas):
     """Synchronised statistics, and three whole validation pictures of three sizes for two devices."""
-    flags = {"mini_batch_size": 6, "epochs": 1, "syncbn": True, "learning_rate": 0.001, "loss": "ohem+lovasz"}
-    flags |= {"class_weights": "balanced", "clip_norm": 1.0, "ema_decay": 0.9}
-    trainer.train(config(tiny_data, tmp_path / "one", **flags))
-    script = pathlib.Path(__file__).with_name("trainer_replicas_run.py")
-    arguments = [sys.executable, script, tiny_data, tmp_path / "two", json.dumps(FLAGS | flags)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    (one,), (two,) = (checkpoints.read_metrics(str(tmp_path / name)) for name in ("one", "two"))
+    (one,), (two,) = (checkpoints.read_metrics(str(replicas[0] / name)) for name in ("one", "two"))
     names = [name for name in one if name != "images_per_second" and "train:" not in name]
     assert {name: two[name] for name in names} == pytest.approx({name: one[name] for name in names}, rel=0.02)
 
 
-def test_a_batch_that_the_devices_cannot_share_is_refused(tiny_data, tmp_path):
-    script = pathlib.Path(__file__).with_name("trainer_replicas_run.py")
-    arguments = [sys.executable, script, tiny_data, tmp_path / "run", json.dumps(FLAGS)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert "--mini_batch_size=3: allowed: a multiple of the 2 devices it is shared by" in done.stderr
-    assert not (tmp_path / "run").exists()
+def test_a_batch_that_the_devices_cannot_share_is_refused(replicas):
+    folder, printed = replicas
+    assert "refused: --mini_batch_size=3: allowed: a multiple of the 2 devices it is shared by" in printed
+    assert not (folder / "two-odd").exists()
 
 
 def test_missing_pretrained_weights_leave_no_run_behind(tiny_data, tmp_path):
@@ -231,17 +235,22 @@ def test_missing_pretrained_weights_leave_no_run_behind(tiny_data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_damaged_record_is_named(tiny_data, tmp_path):
+def test_a_damaged_record_is_named_and_can_be_skipped(tiny_data, tmp_path, capsys):
     data = shutil.copytree(tiny_data, tmp_path / "data")
     path = data / "train-00001-of-00002.tfrecord"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF  # same size, so that only reading it shows
     path.write_bytes(content)
     with pytest.raises(RunError, match=r"train-00001-of-00002\.tfrecord: record 1"):
-        trainer.train(config(str(data), tmp_path / "run"))
+        trainer.train(config(str(data), tmp_path / "run", epochs=1))
     previewing = TrainConfig(data=str(data), preview_dir=str(tmp_path / "p"), **FLAGS)
     with pytest.raises(RunError, match=r"train-00001-of-00002\.tfrecord: record 1"):
         trainer.preview(previewing)
+    # The run that the record ended goes on without it, with epochs as long as they were.
+    trainer.train(config(str(data), tmp_path / "run", epochs=1, on_bad_record="skip"))
+    assert "skipped 1 of 6 records of train (1 shard)" in capsys.readouterr().out
+    assert checkpoints.read_config(str(tmp_path / "run")).num_training_samples == 6
+    assert len(checkpoints.read_metrics(str(tmp_path / "run"))) == 1
 
 
 def test_preview_draws_and_trains_nothing(tiny_data, tmp_path):

@@ -6,7 +6,6 @@ from kseg import records
 from kseg.data import pipeline
 from kseg.data.augmentation import Augmentation
 from kseg.data.transforms import training_crop
-from kseg.errors import RunError
 from kseg.pictures import png_bytes
 
 SIZES = [(24, 32), (40, 20), (33, 33), (25, 60), (50, 50), (16, 31), (24, 32), (70, 22), (45, 64), (32, 32), (20, 20)]
@@ -58,7 +57,7 @@ def train(paths, **changes):
     arguments = dict(
         examples=11, samples_per_epoch=11, epochs=range(1), batch_size=1, base_size=32, crop_size=24, seed=5
     )
-    return pipeline.train_dataset(paths, **arguments | changes)
+    return pipeline.train_dataset(paths, num_classes=11, **arguments | changes)
 
 
 def collect(dataset):
@@ -168,7 +167,7 @@ class TestTrainDataset:
 
 class TestEvaluationDataset:
     def test_every_picture_once_in_order_with_a_short_last_batch(self, shards):
-        dataset = pipeline.evaluation_dataset(shards, examples=11, batch_size=4, crop_size=16)
+        dataset = pipeline.evaluation_dataset(shards, num_classes=11, examples=11, batch_size=4, crop_size=16)
         assert dataset.cardinality() == 3
         batches = list(dataset.as_numpy_iterator())
         assert [image.shape for image, _ in batches] == [(4, 16, 16, 3), (4, 16, 16, 3), (3, 16, 16, 3)]
@@ -176,7 +175,7 @@ class TestEvaluationDataset:
         np.testing.assert_array_equal(masks, np.arange(11)[:, None, None] * np.ones((16, 16)))
 
     def test_batch_size_one_gives_whole_pictures(self, shards):
-        dataset = pipeline.evaluation_dataset(shards, examples=11, batch_size=1, crop_size=16)
+        dataset = pipeline.evaluation_dataset(shards, num_classes=11, examples=11, batch_size=1, crop_size=16)
         assert dataset.cardinality() == 11
         for index, (images, masks) in enumerate(dataset.as_numpy_iterator()):
             assert_same((images[0], masks[0]), picture(index))
@@ -184,36 +183,30 @@ class TestEvaluationDataset:
     def test_one_jpeg_uncropped(self, jpeg):
         path, image, mask = jpeg
         for batch_size in (1, 2):
-            dataset = pipeline.evaluation_dataset([path], examples=1, batch_size=batch_size, crop_size=48)
+            dataset = pipeline.evaluation_dataset(
+                [path], num_classes=11, examples=1, batch_size=batch_size, crop_size=48
+            )
             assert_same(next(iter(dataset.unbatch())), (image, mask))
 
     def test_wrong_count_of_examples_is_an_error(self, shards):
         with pytest.raises(tf.errors.FailedPreconditionError, match="expected to contain 10"):
-            collect(pipeline.evaluation_dataset(shards, examples=10, batch_size=4, crop_size=16))
+            collect(pipeline.evaluation_dataset(shards, num_classes=11, examples=10, batch_size=4, crop_size=16))
 
 
-class TestCheckReadable:
-    def test_good_shards_pass(self, shards):
-        pipeline.check_readable(shards)
-
-    def test_names_a_picture_that_cannot_be_decoded(self, shards, tmp_path):
-        broken = encoded(1, image=png_bytes(picture(1)[0])[:200])
-        path = write_shard(tmp_path / "broken.tfrecord", [encoded(0), broken])
-        with pytest.raises(tf.errors.InvalidArgumentError):
-            collect(train([*shards, path], examples=13, samples_per_epoch=13))
-        with pytest.raises(RunError, match=r"broken\.tfrecord: record 1 \(photo_1\.png\): .*convert-dataset"):
-            pipeline.check_readable([*shards, path])
-
-    def test_names_a_damaged_shard(self, shards, tmp_path):
-        content = open(shards[0], "rb").read()
-        path = tmp_path / "cut.tfrecord"
-        path.write_bytes(content[:-100])
-        with pytest.raises(tf.errors.DataLossError):
-            collect(train([str(path)], examples=5))
-        with pytest.raises(RunError, match=r"cut\.tfrecord: record 4: "):
-            pipeline.check_readable([str(path)])
-
-    def test_names_a_mask_of_another_size(self, tmp_path):
-        path = write_shard(tmp_path / "sizes.tfrecord", [encoded(0, mask=png_bytes(picture(1)[1]))])
-        with pytest.raises(RunError, match=r"record 0 \(photo_0\.png\): sizes differ: image 24 x 32, mask 40 x 20"):
-            pipeline.check_readable([path])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mask": png_bytes(picture(2)[1])},  # 33 x 33, the image is 40 x 20
+        {"mask": png_bytes(np.full(SIZES[1], 11, np.uint8))},
+        {"mask": png_bytes(np.full((*SIZES[1], 3), 1, np.uint8))},
+    ],
+    ids=["another size", "a value that is no class", "three channels"],
+)
+def test_a_mask_that_would_train_wrong_is_an_error(changes, tmp_path):
+    path = write_shard(tmp_path / "wrong.tfrecord", [encoded(0), encoded(1, **changes)])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        collect(train([path], examples=2, samples_per_epoch=2))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        list(pipeline.evaluation_dataset([path], num_classes=11, examples=2, batch_size=1, crop_size=16))
+    void = write_shard(tmp_path / "right.tfrecord", [encoded(0, mask=png_bytes(np.full(SIZES[0], 255, np.uint8)))])
+    assert (collect(train([void], examples=1, samples_per_epoch=1))[1] == 255).all()

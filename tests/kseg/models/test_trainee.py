@@ -10,6 +10,7 @@ from kseg.metrics import ConfusionMatrix
 from kseg.models.segmenter import AUX_LOGITS, LOGITS, build_segmenter, without_aux
 from kseg.models.trainee import Trainee
 
+pytestmark = pytest.mark.usefixtures("small_resnet")
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (2, 33, 40, 3)).astype(np.uint8)
 MASKS = RANDOM.integers(0, 3, (2, 33, 40)).astype(np.uint8)
