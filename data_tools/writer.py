@@ -1,129 +1,162 @@
-"""Pairs -> the shards of one split and its entry in dataset.json: plan, write aside, verify, rename.
+"""Splits -> their shards and their entries in dataset.json: plan, write aside, verify, rename.
 
-A run killed at any moment leaves a folder that is either as it was or says itself that the split is not there:
+A run killed at any moment leaves a folder that is either as it was or says itself that the splits are not there:
 
-1. Shards are written into a folder of their own (.train.1a2b3c4d.part), which no reader looks into, and read back.
+1. Shards are written into a folder of their own (.convert.1a2b3c4d.part), which no reader looks into, and read back.
    (tf.io.gfile.glob("*.tfrecord") matches names that start with a dot, so a dot before a shard's name would not do.)
-2. If shards of the split are to be replaced by others, dataset.json is first written without the split: from here to
-   the end, some milliseconds, readers refuse it instead of mixing old and new.
+2. If shards are to be replaced by others, dataset.json is first written without their splits: from here to the end,
+   some milliseconds, readers refuse them instead of mixing old and new.
 3. The shards are renamed, dataset.json is written whole, and shards that it no longer lists are deleted.
 """
 
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
-import itertools
+import functools
+import json
 import os
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 import kseg
-from data_tools.pairs import Found, Pair, Prepared
-from data_tools.workers import prepared
+from data_tools.jobs import Job
+from data_tools.outcome import Outcome, refusal
+from data_tools.preparation import Recipe, prepare_of_split
+from data_tools.reading_ahead import read_ahead
+from data_tools.shards import ShardJob, ShardResult, deal, worker_count, write_shard
+from data_tools.workers import mapped
 from kseg import progress, records, storage
-from kseg.errors import RunError, UsageError
+from kseg.errors import RunError
 from kseg.labels import IGNORE, LabelMap
 
-SHARD_BYTES = 128 * 2**20
-FEWEST_SHARDS = 8  # where there are pictures enough: the training pipeline reads several at once to mix them
-PICTURES_FOR_A_SHARD = 8
-SAMPLE = 64  # files asked for their size, to estimate all
-WORKER_BYTES = 32 * 2**20  # another process pays from twice this: it starts in 0.3 s, and one checks 45 MB/s of JPEG
-PROBLEMS_SHOWN = 20
+PROBLEMS_FILE = "problems.jsonl"
+# Shard jobs, a folder, and whether to go on writing after a problem -> a result for each job, in order.
+Runner = Callable[[Sequence[ShardJob], str, bool], list[ShardResult]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Which pair goes where: a list of pairs per shard, and how many processes check them."""
-
-    split: str
-    shards: tuple[tuple[Pair, ...], ...]
-    workers: int
-
-    @property
-    def pairs(self) -> list[Pair]:
-        """All pairs in the order of the shards."""
-        return [pair for shard in self.shards for pair in shard]
-
-
-def plan(pairs: Sequence[Pair], split: str, num_shards: int | None = None, workers: int | None = None) -> Plan:
-    """Deals pairs to shards.
-
-    The order is that of the SHA-256 of the stems: the same wherever and however often it is run, and mixed. Sorted by
-    name, the near-equal frames of a video would stand in one shard, and a shuffle buffer is smaller than a shard.
+def local_runner(workers: int | None = None) -> Runner:
+    """Checks pairs in parallel processes of this machine and writes the shards in this one.
 
     Args:
-        pairs: at least one.
-        split: its name.
-        num_shards: if None, shards of some 128 MB, at least 8 where each holds 8 pictures.
-        workers: processes; if None, as many as there are processors where the files are many enough.
-
-    Raises:
-        UsageError: for more shards than pairs.
+        workers: processes; None = by the size of the files. The shards do not depend on it.
     """
-    ordered = sorted(pairs, key=lambda pair: hashlib.sha256(pair.stem.encode()).digest())
-    count = len(ordered)
-    sample = ordered[:SAMPLE]
-    total_bytes = sum(_size(pair.image) + _size(pair.mask) for pair in sample) * count // len(sample)
-    if num_shards is None:
-        fewest = min(FEWEST_SHARDS, max(1, count // PICTURES_FOR_A_SHARD))
-        num_shards = min(count, max(fewest, round(total_bytes / SHARD_BYTES)))
-    if num_shards > count:
-        raise UsageError(f"--num_shards={num_shards}: allowed: 1 to {count}, the number of pictures")
-    if workers is None:
-        workers = max(1, min(os.cpu_count() or 1, total_bytes // WORKER_BYTES))
-    bounds = [index * count // num_shards for index in range(num_shards + 1)]
-    shards = tuple(tuple(ordered[low:high]) for low, high in itertools.pairwise(bounds))
-    return Plan(split, shards, workers)
+
+    def run(jobs: Sequence[ShardJob], folder: str, keep_on: bool) -> list[ShardResult]:
+        recipes = {job.split: job.recipe for job in jobs}
+        items = read_ahead(((job.split, pair) for job in jobs for pair in job.pairs), lambda item: item[1].files())
+        count, splits = sum(len(job.pairs) for job in jobs), ", ".join(recipes)
+        results = []
+        with (
+            mapped(functools.partial(prepare_of_split, recipes), items, worker_count(jobs, workers)) as prepared,
+            progress.bar(count, "images", f"convert {splits}") as bar,
+        ):
+            prepared = _counted(prepared, bar)
+            for job in jobs:
+                broken = any(result.problems for result in results) and not keep_on
+                results.append(write_shard(job, None if broken else folder, prepared))
+        return results
+
+    return run
 
 
-def _size(path: str) -> int:
-    """Bytes in a file; 0 where it cannot be asked, which the check of its content will say."""
-    try:
-        return storage.size(path)
-    except tf.errors.OpError:
-        return 0
+def _counted(results: Iterator, bar) -> Iterator:
+    for result in results:
+        bar.update()
+        yield result
 
 
-def write_split(
-    found: Found, output: str, split: str, labels: LabelMap, num_shards: int | None = None, workers: int | None = None
-) -> records.Split:
-    """Writes a split's shards and enters it into OUTPUT/dataset.json; the other splits there stay.
+def write_splits(
+    splits: Mapping[str, Job],
+    output: str,
+    labels: LabelMap,
+    *,
+    runner: Runner,
+    num_shards: int | None = None,
+    max_side: int | None = None,
+    jpeg_quality: int | None = None,
+    skip_problems: bool = False,
+) -> Outcome:
+    """Writes the shards of splits and enters them into OUTPUT/dataset.json; other splits there stay.
 
-    The same files give the same bytes, whatever `workers` is. Two splits may be written into one local folder at once;
-    one split by one run only, and on remote storage one split after the other.
+    The same files give the same bytes, whatever the runner is. Two runs may write different splits into one local
+    folder at once; on remote storage one run after the other.
 
     Args:
-        found: the pairs and the problems found so far.
-        output: folder of the data set, local or remote.
-        split: its name; a split of this name is replaced.
-        labels: the classes; those of the other splits in `output` must have the same names.
-        num_shards: see `plan`.
-        workers: see `plan`.
-
-    Returns:
-        the split's entry.
+        splits: by name, with the problems found so far; splits of these names are replaced.
+        output: folder, local or remote; the other splits there must have classes of the same names.
+        labels, runner: the classes, and what does the work, as `local_runner` gives it.
+        num_shards, max_side, jpeg_quality: see `data_tools.shards.deal` and `data_tools.preparation.Recipe`.
+        skip_problems: leave bad pairs out and list them in OUTPUT/problems.jsonl, instead of refusing.
 
     Raises:
-        RunError: listing every problem of the data set (the first 20 and the count), with nothing written; if the
-            classes differ; if a file cannot be written.
+        RunError: listing every problem (the first 20 and the count), with nothing written; if a split has no good
+            pair; if the classes differ; if a file cannot be written.
         UsageError: for more shards than pairs.
     """
-    _previous(output, split, labels)  # refuses other classes before the work, not after it
-    if not found.pairs:
-        raise _refusal(found.problems, 0)
-    # A data set with problems is only checked: more shards than pairs may come of the missing ones.
-    layout = plan(found.pairs, split, None if found.problems else num_shards, workers)
-    with _staging(output, split) as aside:
-        entry = _write_aside(layout, aside, labels.num_classes, list(found.problems))
+    _previous(output, set(splits), labels)  # refuses other classes before the work, not after it
+    jobs = _dealt(splits, num_shards, skip_problems, lambda job: Recipe(job.encoding, max_side, jpeg_quality))
+    with _staging(output, splits) as aside:
+        outcome = _merged(runner(jobs, aside, skip_problems), splits, labels.num_classes)
+        _refuse_bad(outcome, sum(len(job.pairs) for job in jobs), skip_problems)
         with _locked(output):
-            _publish(entry, aside, output, split, labels)
-    return entry
+            _publish(outcome, aside, output, labels)
+    return outcome
+
+
+def _dealt(
+    splits: Mapping[str, Job], num_shards: int | None, skip_problems: bool, recipe: Callable[[Job], Recipe]
+) -> list[ShardJob]:
+    """The shards of all splits; of a data set that will be refused in any number, since pairs are missing."""
+    early = [problem for job in splits.values() for problem in job.found.problems]
+    if early and not skip_problems:
+        num_shards = None
+    jobs = []
+    for split, job in splits.items():
+        if not job.found.pairs:
+            raise refusal(early, 0, f"no pair in {split}")
+        jobs += deal(job.found.pairs, split, recipe(job), num_shards)
+    return jobs
+
+
+def _refuse_bad(outcome: Outcome, checked: int, skip_problems: bool) -> None:
+    problems = [problem for _, problem in outcome.problems]
+    if problems and not skip_problems:
+        raise refusal(problems, checked)
+    for split, entry in outcome.entries.items():
+        if not entry.examples:
+            raise refusal(problems, entry.skipped, f"no good pair in {split}")
+
+
+def _merged(results: Sequence[ShardResult], splits: Mapping[str, Job], num_classes: int) -> Outcome:
+    """The results of all shards, split by split. A pair is skipped once, however many problems it has."""
+    entries, problems, notes = {}, [], {}
+    for split, job in splits.items():
+        own = [result for result in results if result.split == split]
+        histogram = np.sum([result.histogram for result in own], axis=0)
+        entries[split] = records.Split(
+            shards=tuple(result.shard for result in own if result.shard is not None),
+            pixels_per_class=tuple(int(pixels) for pixels in histogram[:num_classes]),
+            ignored_pixels=int(histogram[IGNORE]),
+            height_range=_widest([result.heights for result in own]),
+            width_range=_widest([result.widths for result in own]),
+            label_map=job.encoding.to_dict(),
+            skipped=sum(result.skipped for result in own)
+            + len({problem.stem or problem.file for problem in job.found.problems}),
+        )
+        problems += [(split, problem) for problem in sorted(job.found.problems)]
+        problems += [(split, problem) for result in own for problem in result.problems]
+        for result in own:
+            for note, count in result.notes.items():
+                notes[note] = notes.get(note, 0) + count
+    return Outcome(entries, tuple(problems), notes)
+
+
+def _widest(ranges: Sequence[tuple[int, int] | None]) -> tuple[int, int]:
+    known = [each for each in ranges if each is not None]
+    return (min(low for low, _ in known), max(high for _, high in known)) if known else (0, 0)
 
 
 @contextlib.contextmanager
@@ -144,98 +177,38 @@ def _locked(folder: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _staging(output: str, split: str) -> Iterator[str]:
-    """A folder in `output` for unfinished files, removed at the end, like those of killed runs of this split."""
+def _staging(output: str, splits: Mapping) -> Iterator[str]:
+    """A folder in `output` for unfinished files, removed at the end, like those of killed runs of the same splits."""
     is_new = not storage.exists(output)
     storage.make_dirs(output)
-    left_over = re.compile(rf"\.({re.escape(split)}\.[0-9a-f]{{8}}\.part|dataset\.[0-9a-f]{{8}}\.part\.json)")
+    name = ".".join(sorted(splits))
     with _locked(output):
-        for name in storage.list_dir(output):
-            if left_over.fullmatch(name):
-                storage.remove(storage.join(output, name))
-    aside = storage.join(output, f".{split}.{uuid.uuid4().hex[:8]}.part")
+        for there in [] if is_new else storage.list_dir(output):
+            if _left_over(there, set(splits)):
+                storage.remove(storage.join(output, there))
+    aside = storage.join(output, f".{name}.{uuid.uuid4().hex[:8]}.part")
     storage.make_dirs(aside)
     try:
         yield aside
     finally:
         storage.remove(aside)
-        if is_new and not storage.list_dir(output):
+        if is_new and storage.exists(output) and not storage.list_dir(output):
             storage.remove(output)
 
 
-def _write_aside(layout: Plan, aside: str, num_classes: int, problems: list[str]) -> records.Split:
-    """Checks every pair and writes the shards into `aside`; after the first problem it goes on checking only."""
-    shards, histogram, heights, widths = [], np.zeros(256, np.int64), [], []
-    count = len(layout.pairs)
-    with (
-        prepared(layout.pairs, num_classes, layout.workers) as results,
-        progress.bar(count, "images", f"convert {layout.split}") as bar,
-    ):
-        for index, pairs in enumerate(layout.shards):
-            name = records.shard_name(layout.split, index, len(layout.shards))
-            with _record_writer(storage.join(aside, name)) as writer:
-                for result in (next(results) for _ in pairs):
-                    bar.update()
-                    if isinstance(result, list):
-                        problems += result
-                    elif not problems:
-                        writer.write(_record(result))
-                        histogram += result.mask.histogram
-                        heights.append(result.image.height)
-                        widths.append(result.image.width)
-            if not problems:
-                shards.append(_verified(storage.join(aside, name), name, len(pairs)))
-    if problems:
-        raise _refusal(problems, count)
-    return records.Split(
-        shards=tuple(shards),
-        pixels_per_class=tuple(int(pixels) for pixels in histogram[:num_classes]),
-        ignored_pixels=int(histogram[IGNORE]),
-        height_range=(min(heights), max(heights)),
-        width_range=(min(widths), max(widths)),
-    )
+def _left_over(name: str, splits: set[str]) -> bool:
+    """Whether a name is that of an unfinished dataset.json or problems.jsonl, or of a folder for one of the splits."""
+    if re.fullmatch(r"\.(dataset|problems)\.[0-9a-f]{8}\.part\.jsonl?", name):
+        return True
+    found = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.part", name)
+    return found is not None and not splits.isdisjoint(found[1].split("."))
 
 
-@contextlib.contextmanager
-def _record_writer(path: str) -> Iterator[tf.io.TFRecordWriter]:
-    """A TFRecordWriter whose failures (a full disk, no permission) name the file."""
-    try:
-        with tf.io.TFRecordWriter(path) as writer:
-            yield writer
-    except tf.errors.OpError as error:
-        raise RunError(f"{path}: cannot be written: {error.message}") from None
-
-
-def _record(pair: Prepared) -> bytes:
-    image = pair.image
-    return records.encode(image.encoded, image.format, pair.filename, image.height, image.width, pair.mask.encoded)
-
-
-def _verified(path: str, name: str, examples: int) -> records.Shard:
-    """Reads a written shard back: the checksum of every record (TensorFlow's own), their number, the file's SHA-256."""
-    try:
-        there = sum(1 for _ in tf.data.TFRecordDataset(path))
-        checksum = storage.sha256(path)
-    except tf.errors.OpError as error:
-        raise RunError(f"{path}: was written but cannot be read back: {error.message}") from None
-    if there != examples:
-        raise RunError(f"{path}: {examples} records were written, but {there} are read back; is the disk sound?")
-    return records.Shard(name, examples, storage.size(path), checksum)
-
-
-def _refusal(problems: Sequence[str], checked: int) -> RunError:
-    shown = sorted(problems)[:PROBLEMS_SHOWN]
-    head = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}, {checked} pairs checked, nothing written"
-    if len(problems) > PROBLEMS_SHOWN:
-        head += f"; the first {PROBLEMS_SHOWN}"
-    return RunError("\n  ".join([f"{head}:", *shown]))
-
-
-def _previous(output: str, split: str, labels: LabelMap) -> records.Dataset:
+def _previous(output: str, splits: set[str], labels: LabelMap) -> records.Dataset:
     """The data set in `output`, or an empty one.
 
     Raises:
-        RunError: if splits other than `split` are there with other classes, or dataset.json cannot be read.
+        RunError: if splits other than `splits` are there with other classes, or dataset.json cannot be read.
     """
     path = storage.join(output, records.DATASET_FILE)
     if not storage.exists(path):
@@ -244,7 +217,7 @@ def _previous(output: str, split: str, labels: LabelMap) -> records.Dataset:
         there = records.read_dataset(output)
     except RunError as error:
         raise RunError(f"{error} (convert-dataset adds to this file: delete it to start anew)") from None
-    others = ", ".join(sorted(there.splits.keys() - {split}))
+    others = ", ".join(sorted(there.splits.keys() - splits))
     if there.labels.names == labels.names:
         return dataclasses.replace(there, converter_version=kseg.__version__)
     if not others:
@@ -260,19 +233,38 @@ def _previous(output: str, split: str, labels: LabelMap) -> records.Dataset:
     )
 
 
-def _publish(entry: records.Split, aside: str, output: str, split: str, labels: LabelMap) -> None:
+def _publish(outcome: Outcome, aside: str, output: str, labels: LabelMap) -> None:
     """Renames the shards into `output` and enters them into dataset.json, as the module says."""
-    dataset = _previous(output, split, labels)  # read again: another split may have come meanwhile
+    entries = outcome.entries
+    dataset = _previous(output, set(entries), labels)  # read again: another split may have come meanwhile
     path = storage.join(output, records.DATASET_FILE)
-    others = {name: there for name, there in dataset.splits.items() if name != split}
-    old = dataset.splits[split].shards if split in dataset.splits else ()
-    new_names = {shard.name for shard in entry.shards}
-    if any(shard.name in new_names and shard not in entry.shards for shard in old):
+    others = {name: there for name, there in dataset.splits.items() if name not in entries}
+    new = {shard.name: shard for entry in entries.values() for shard in entry.shards}
+    old = [shard for name, there in dataset.splits.items() if name in entries for shard in there.shards]
+    if any(new.get(shard.name, shard) != shard for shard in old):
         storage.write_text(path, dataclasses.replace(dataset, splits=others).to_json())
-    for shard in entry.shards:
-        storage.rename(storage.join(aside, shard.name), storage.join(output, shard.name))
-    storage.write_text(path, dataclasses.replace(dataset, splits=others | {split: entry}).to_json())
-    shard_name = re.compile(rf"{re.escape(split)}-\d{{5}}-of-\d{{5}}\.tfrecord")
+    for name in new:
+        storage.rename(storage.join(aside, name), storage.join(output, name))
+    _write_problems(outcome, output)
+    storage.write_text(path, dataclasses.replace(dataset, splits=others | dict(entries)).to_json())
+    shard_name = re.compile(rf"({'|'.join(map(re.escape, entries))})-\d{{5}}-of-\d{{5}}\.tfrecord")
     for name in storage.list_dir(output):
-        if shard_name.fullmatch(name) and name not in new_names:
+        if shard_name.fullmatch(name) and name not in new:
             storage.remove(storage.join(output, name))
+
+
+def _write_problems(outcome: Outcome, output: str) -> None:
+    """OUTPUT/problems.jsonl: what was left out, a line a problem, with the lines of other splits as they were."""
+    path = storage.join(output, PROBLEMS_FILE)
+    there = storage.exists(path)
+    lines = storage.read_text(path).splitlines() if there else []
+    own = tuple(f'{{"split": "{split}",' for split in outcome.entries)
+    lines = [line for line in lines if not line.startswith(own)]
+    lines += [
+        json.dumps({"split": split, "stem": problem.stem, "file": problem.file, "problem": problem.what})
+        for split, problem in outcome.problems
+    ]
+    if lines:
+        storage.write_text(path, "\n".join(lines) + "\n")
+    elif there:
+        storage.remove(path)

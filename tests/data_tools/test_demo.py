@@ -3,8 +3,7 @@ import pytest
 from PIL import Image
 
 from data_tools import demo
-from data_tools.sources.folders import find_pairs
-from data_tools.writer import write_split
+from data_tools.convert import main
 from kseg import records
 from kseg.errors import RunError
 from kseg.labels import LabelMap
@@ -18,16 +17,16 @@ def content(folder) -> dict[str, bytes]:
 
 def test_folders_that_convert_as_they_are(tmp_path):
     demo.write_demo(str(tmp_path / "pictures"), **SMALL)
-    pictures = tmp_path / "pictures"
-    labels = LabelMap.from_names_file(str(pictures / "classes.txt"))
+    labels = LabelMap.from_names_text((tmp_path / "pictures" / "classes.txt").read_text(), "--classes")
     assert labels.names == ("background", "disc", "box", "star")
-    for split, count in (("train", 3), ("validation", 2)):
-        found = find_pairs(str(pictures / split), str(pictures / f"{split}_annotation"))
-        assert (len(found.pairs), found.problems) == (count, ())
-        entry = write_split(found, str(tmp_path / "records"), split, labels)
+    words = ["convert-dataset", f"--input={tmp_path}/pictures", f"--output={tmp_path}/records"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*words, f"--classes={tmp_path}/pictures/classes.txt"])
+    splits = records.read_dataset(str(tmp_path / "records")).splits
+    assert {name: entry.examples for name, entry in splits.items()} == {"train": 3, "validation": 2}
+    for entry in splits.values():
         assert entry.ignored_pixels > 0
         assert 35 <= entry.height_range[0] <= entry.height_range[1] <= 45
-    assert set(records.read_dataset(str(tmp_path / "records")).splits) == {"train", "validation"}
 
 
 def test_the_same_seed_gives_the_same_files_and_no_picture_is_in_both_splits(tmp_path):

@@ -10,13 +10,11 @@ import time
 
 import pytest
 import tensorflow as tf
-from drawn import CLASSES, flags, write_pairs
+from converted import convert as converted
+from drawn import flags, write_pairs
 
-from data_tools.sources.folders import find_pairs
-from data_tools.writer import write_split
 from kseg import records
 from kseg.errors import RunError
-from kseg.labels import LabelMap
 
 SHARDS = 3
 # What is called, in this order: sha256 for each shard aside; write_text for dataset.json without the split; rename for
@@ -29,8 +27,7 @@ POINTS = {
 
 
 def convert(root: pathlib.Path, output: pathlib.Path, split: str = "train", num_shards: int = SHARDS) -> None:
-    found = find_pairs(str(root / "images"), str(root / "masks"))
-    write_split(found, str(output), split, LabelMap.from_names(CLASSES), num_shards=num_shards)
+    converted(root, output, split, num_shards=num_shards)
 
 
 def content(folder: pathlib.Path) -> dict[str, bytes]:

@@ -5,12 +5,10 @@ import importlib.util
 import numpy as np
 import pytest
 import tensorflow as tf
-from drawn import CLASSES, class_mask, write_pairs
+from converted import convert
+from drawn import class_mask, write_pairs
 
-from data_tools.sources.folders import find_pairs
-from data_tools.writer import write_split
 from kseg import records
-from kseg.labels import LabelMap
 
 # tf-models-official is built for one TensorFlow release; 2.16.0 belongs to the stack that has tensorflow-io.
 IO_STACK = importlib.util.find_spec("tensorflow_io") is not None
@@ -24,8 +22,7 @@ def test_segmentation_decoder_reads_the_shards(tmp_path):
 
     stems = [f"frame_{index}" for index in range(4)]
     write_pairs(tmp_path, stems)
-    found = find_pairs(str(tmp_path / "images"), str(tmp_path / "masks"))
-    write_split(found, str(tmp_path / "out"), "train", LabelMap.from_names(CLASSES), num_shards=2)
+    convert(tmp_path, tmp_path / "out", num_shards=2)
     paths = records.read_dataset(str(tmp_path / "out")).shard_paths("train")
 
     masks = {}

@@ -5,21 +5,15 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from converted import LABELS, convert, found_in
 from drawn import CLASSES, class_mask, encoded, photo, write_pairs
 
-from data_tools import writer
-from data_tools.pairs import Pair
-from data_tools.sources.folders import find_pairs
+from data_tools.encoding import make_encoding
+from data_tools.jobs import Job
+from data_tools.writer import local_runner, write_splits
 from kseg import records, storage
 from kseg.errors import RunError, UsageError
 from kseg.labels import LabelMap
-
-LABELS = LabelMap.from_names(CLASSES)
-
-
-def convert(root: pathlib.Path, output: pathlib.Path, split="train", labels=LABELS, **options) -> records.Split:
-    found = find_pairs(str(root / "images"), str(root / "masks"))
-    return writer.write_split(found, str(output), split, labels, **options)
 
 
 def content(folder: pathlib.Path) -> dict[str, bytes]:
@@ -83,35 +77,6 @@ def test_the_same_bytes_from_one_and_two_processes_and_again(ten, tmp_path):
     assert content(tmp_path / "default") == one
     convert(ten, tmp_path / "one", num_shards=3, workers=1)
     assert content(tmp_path / "one") == one
-
-
-def pairs_of(count: int, path: str = "/nowhere") -> list[Pair]:
-    return [Pair(f"{index:06d}", f"{index:06d}.jpg", path, path) for index in range(count)]
-
-
-@pytest.mark.parametrize(("count", "shards"), [(1, 1), (15, 1), (16, 2), (63, 7), (64, 8), (5000, 8)])
-def test_default_shards_for_small_pictures(count, shards):
-    layout = writer.plan(pairs_of(count), "train")
-    assert len(layout.shards) == shards
-    assert sorted(layout.pairs, key=lambda pair: pair.stem) == pairs_of(count)
-    sizes = [len(shard) for shard in layout.shards]
-    assert max(sizes) - min(sizes) <= 1
-    assert layout.workers == 1  # nothing to gain from a second process
-
-
-def test_default_shards_and_workers_grow_with_the_bytes(tmp_path):
-    path = tmp_path / "big"
-    with path.open("wb") as file:
-        file.truncate(4 * 2**20)  # 8 MiB a pair
-    layout = writer.plan(pairs_of(400, str(path)), "train")
-    assert len(layout.shards) == 25  # 400 x 8 MiB / 128 MiB
-    assert layout.workers > 1 or writer.os.cpu_count() == 1
-
-
-def test_the_order_mixes_neighbours():
-    order = [int(pair.stem) for pair in writer.plan(pairs_of(1000), "train", num_shards=10).pairs]
-    steps = np.abs(np.diff(order))
-    assert np.median(steps) > 200  # 1 in the order of the names; 293 on average in a random one
 
 
 def test_refuses_more_shards_than_pictures(ten, tmp_path):
@@ -193,7 +158,7 @@ def test_all_problems_at_once_and_nothing_written(ten, tmp_path, workers):
         convert(root, output, workers=workers)
     lines = str(error.value).splitlines()
     assert lines[0] == "5 problems, 9 pairs checked, nothing written:"
-    assert [line.split(": ")[0].strip() for line in lines[1:]] == [
+    assert [line.split(": ")[0].strip() for line in lines[1:-1]] == [
         f"{root}/images/frame_1.jpg",
         f"{root}/images/frame_2.jpg",
         f"{root}/images/frame_4.jpg",
@@ -222,10 +187,11 @@ def test_a_mask_must_match_the_upright_picture(tmp_path):
 
 
 def test_left_overs_of_killed_runs_go_and_those_of_others_stay(ten, tmp_path):
-    for name in (".train.0123abcd.part", ".validation.0123abcd.part"):
+    for name in (".train.0123abcd.part", ".train.validation.0123abcd.part", ".validation.0123abcd.part"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "train-00000-of-00001.tfrecord").touch()
     (tmp_path / ".dataset.0123abcd.part.json").touch()
+    (tmp_path / ".problems.0123abcd.part.jsonl").touch()
     (tmp_path / ".trained").touch()
     convert(ten, tmp_path)
     hidden = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("."))
@@ -242,18 +208,50 @@ def test_remote_folders_in_and_out(ten):
     """ram:// is TensorFlow's file system in memory: reached through kseg.storage alone, like s3://."""
     for path in (path for path in ten.rglob("*") if path.suffix in (".jpg", ".png")):
         storage.write_bytes(f"ram://data/{path.relative_to(ten)}", path.read_bytes())
-    found = find_pairs("ram://data/images", "ram://data/masks")
-    entry = writer.write_split(found, "ram://out", "train", LABELS, num_shards=3)
-    writer.write_split(found, "ram://out", "train", LABELS, num_shards=2)
+    entry = convert("ram://data", "ram://out", num_shards=3)
+    convert("ram://data", "ram://out", num_shards=2)
     assert entry.examples == 10
     assert len(records.read_dataset("ram://out").shard_paths("train")) == 2
     storage.write_bytes("ram://data/images/other.jpg", b"broken")
     storage.remove("ram://data/images/small.jpg")
     with pytest.raises(RunError) as error:
-        writer.write_split(
-            find_pairs("ram://data/images", "ram://data/masks"), "ram://out", "train", LABELS, num_shards=3
-        )
+        convert("ram://data", "ram://out", num_shards=3)
     problems = str(error.value).splitlines()[1:]
-    assert [line.split(": ")[0].strip() for line in problems] == [
+    assert [line.split(": ")[0].strip() for line in problems[:2]] == [
         "ram://data/images/other.jpg", "ram://data/masks/small.png"
     ]  # fmt: skip
+
+
+def test_what_is_done_to_pictures_is_counted(tmp_path):
+    write_pairs(tmp_path, ["a", "b"], height=40, width=64)
+    seen_through = np.dstack([photo(40, 64), np.full((40, 64), 255, np.uint8)])
+    seen_through[0, 0, 3] = 0
+    (tmp_path / "images" / "b.jpg").unlink()
+    (tmp_path / "images" / "b.png").write_bytes(encoded(seen_through))
+    job = Job(found_in(tmp_path), make_encoding(3))
+    outcome = write_splits(
+        {"train": job}, str(tmp_path / "out"), LABELS, runner=local_runner(1), max_side=32, jpeg_quality=80
+    )
+    assert list(outcome.notes.values()) == [1]
+    assert "alpha" in next(iter(outcome.notes))
+    entry = outcome.entries["train"]
+    assert (entry.height_range, entry.width_range) == ((20, 20), (32, 32))
+    assert sum(entry.pixels_per_class) + entry.ignored_pixels == 2 * 20 * 32
+    for serialized in tf.data.TFRecordDataset(records.read_dataset(str(tmp_path / "out")).shard_paths("train")):
+        record = records.parse(serialized)
+        assert record[records.FORMAT].numpy() == b"jpeg"
+        image, mask = records.decode(record)
+        assert (image.shape, mask.shape) == ((20, 32, 3), (20, 32))
+
+
+def test_several_splits_are_written_together_or_not_at_all(ten, tmp_path):
+    job = Job(found_in(ten), make_encoding(3))
+    write_pairs(tmp_path / "bad", ["a", "b"])
+    (tmp_path / "bad" / "masks" / "a.png").write_bytes(b"")
+    bad = Job(found_in(tmp_path / "bad"), make_encoding(3))
+    with pytest.raises(RunError, match="1 problem, 12 pairs checked, nothing written"):
+        write_splits({"train": job, "validation": bad}, str(tmp_path / "out"), LABELS, runner=local_runner(1))
+    assert not (tmp_path / "out").exists()
+    outcome = write_splits({"train": job, "validation": job}, str(tmp_path / "out"), LABELS, runner=local_runner(1))
+    assert set(outcome.entries) == set(records.read_dataset(str(tmp_path / "out")).splits) == {"train", "validation"}
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]

@@ -1,0 +1,109 @@
+"""The work of convert-dataset as an Apache Beam pipeline: a shard a step, on Dataflow, Flink, Spark or this machine.
+
+A job per shard is put as a file into the staging folder, whose path is all that travels through the pipeline (a graph
+may hold 10 MB on Dataflow, and a million pairs are 250). A worker writes the shard beside it, by the same code and so
+with the same bytes as the local run, and its result into another file. Publishing is the launching process's work.
+"""
+
+import contextlib
+import logging
+import pickle
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+
+from data_tools.pairs import Pair
+from data_tools.preparation import prepare
+from data_tools.reading_ahead import read_ahead
+from data_tools.shards import ShardJob, ShardResult, write_shard
+from kseg import progress, storage
+from kseg.errors import RunError, UsageError
+
+LOOK_SECONDS = 5.0  # between looks at what is done: listing a bucket is a request
+QUIET = ("--default_sdk_harness_log_level=WARNING",)  # of the workers; an option given later wins
+
+
+def beam_runner(options: Sequence[str]):
+    """A `data_tools.writer.Runner` that runs on Apache Beam.
+
+    Args:
+        options: Beam's own, as ["--runner=DataflowRunner", "--project=…"]; without any, Beam's DirectRunner.
+
+    Raises:
+        UsageError: if Apache Beam is not installed.
+    """
+    try:
+        import apache_beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise UsageError(
+            f"--runner=beam: Apache Beam cannot be imported ({error}): pip install -c constraints/tf-latest.txt -e "
+            "'.[beam]' (with tensorflow-io, -c constraints/tf-2.16.txt -e '.[io,beam]')"
+        ) from None
+
+    def run(jobs: Sequence[ShardJob], folder: str, keep_on: bool) -> list[ShardResult]:
+        del keep_on  # shards do not know of each other's problems
+        paths = [storage.join(folder, f"job-{index:05d}") for index in range(len(jobs))]
+        for path, job in zip(paths, jobs, strict=True):
+            storage.write_bytes(path, pickle.dumps(job))
+        logging.getLogger("apache_beam").setLevel(logging.WARNING)
+        try:
+            with _shown(jobs, folder), apache_beam.Pipeline(options=PipelineOptions([*QUIET, *options])) as pipeline:
+                # Reshuffle: else a runner may fuse all shards into one step on one worker.
+                names = pipeline | "jobs" >> apache_beam.Create(paths) | apache_beam.Reshuffle()
+                _ = names | "write shards" >> apache_beam.Map(write_job)
+        except RuntimeError as error:
+            raise RunError(f"the Beam pipeline failed: {error}") from None
+        return [_result(path) for path in paths]
+
+    return run
+
+
+def write_job(path: str) -> None:
+    """Does the job that lies in a file: writes its shard beside it, and its result into PATH.result.
+
+    A runner may start a step twice, even at the same time: each writes its own file and renames it.
+    """
+    job = pickle.loads(storage.read_bytes(path))
+    folder = path.rpartition("/")[0]
+    attempt = storage.join(folder, f"attempt-{uuid.uuid4().hex}")
+    storage.make_dirs(attempt)
+    try:
+        result = write_shard(
+            job, attempt, (prepare(pair, job.recipe, read) for pair, read in read_ahead(job.pairs, Pair.files))
+        )
+        storage.rename(storage.join(attempt, job.name), storage.join(folder, job.name))
+    except RunError as error:  # told by the launching process, as the local run would; others are the runner's to retry
+        result = error
+    storage.write_bytes(f"{path}.result", pickle.dumps(result))
+
+
+def _result(path: str) -> ShardResult:
+    result = pickle.loads(storage.read_bytes(f"{path}.result"))
+    if isinstance(result, RunError):
+        raise result
+    return result
+
+
+@contextlib.contextmanager
+def _shown(jobs: Sequence[ShardJob], folder: str) -> Iterator[None]:
+    """A progress bar from the results that come to lie in the folder."""
+    ended = threading.Event()
+    sizes = {f"job-{index:05d}.result": len(job.pairs) for index, job in enumerate(jobs)}
+    with progress.bar(sum(sizes.values()), "images", "convert on Beam") as bar:
+
+        def look() -> None:
+            while not ended.wait(LOOK_SECONDS):
+                update()
+
+        def update() -> None:
+            bar.update(sum(sizes.get(name, 0) for name in storage.list_dir(folder)) - bar.n)
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+        update()
