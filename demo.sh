@@ -7,10 +7,9 @@ rm -rf "$out"
 step() { printf '\n== %s\n' "$*"; "$@"; }
 
 step make-demo-dataset --output "$out/pictures"
-for split in train validation; do
-  step convert-dataset --images "$out/pictures/$split" --masks "$out/pictures/${split}_annotation" --split "$split" \
-    --output "$out/records" --classes "$out/pictures/classes.txt"
-done
+step inspect-dataset "$out/pictures" --classes "$out/pictures/classes.txt" --output "$out/inspection" \
+  --html "$out/inspection.html"
+step convert-dataset --input "$out/pictures" --output "$out/records" --classes "$out/pictures/classes.txt"
 step kseg-train --flagfile=configs/demo_fcn.flags --data="$out/records" --output_dir="$out/run"
 step kseg-eval --run "$out/run" --data "$out/records" --split validation \
   --json "$out/scores.json" --confusion_png "$out/confusion.png"
@@ -24,6 +23,7 @@ out = pathlib.Path(sys.argv[1])
 scores = json.loads((out / "scores.json").read_text())
 print(f"\nvalidation mIOU {scores['mIOU']:.4f}, on pictures that were not trained on")
 for name, path in [("run", out / "run"), ("export", out / "export" / "1"),
-                   ("overlay", min((out / "predictions" / "overlays").iterdir()))]:
-    print(f"{name:8s}{path.resolve()}")
+                   ("overlay", min((out / "predictions" / "overlays").iterdir())),
+                   ("inspection", out / "inspection.html")]:
+    print(f"{name:12s}{path.resolve()}")
 PYTHON
