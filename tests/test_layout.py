@@ -8,10 +8,11 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 # A module imports only from rows above its own; modules of one package (kseg.data, kseg.models) may use each other.
 ROWS = [
-    ["kseg", "kseg.errors", "kseg.progress", "kseg.exif"],
+    ["kseg", "kseg.errors", "kseg.progress", "kseg.photos"],
     ["kseg.knobs", "kseg.registry"],
     ["kseg.config"],
     ["kseg.labels"],
+    ["kseg.s3"],
     ["kseg.storage"],
     ["kseg.records", "kseg.command"],
     ["kseg.pictures"],
@@ -27,7 +28,7 @@ ROWS = [
 ROW_OF = {name: index for index, row in enumerate(ROWS) for name in row}
 DATA_TOOLS_SEES = {
     "kseg",
-    *("kseg.errors", "kseg.progress", "kseg.exif", "kseg.registry", "kseg.knobs", "kseg.config", "kseg.labels"),
+    *("kseg.errors", "kseg.progress", "kseg.photos", "kseg.registry", "kseg.knobs", "kseg.config", "kseg.labels"),
     *("kseg.storage", "kseg.records", "kseg.command"),
 }
 SOURCES = sorted([*ROOT.glob("kseg/**/*.py"), *ROOT.glob("data_tools/**/*.py")])
@@ -103,6 +104,10 @@ TESTED_ELSEWHERE = {
     ),
     "kseg.errors": "tests/kseg/test_command",
     "data_tools.pairs": "tests/data_tools/test_writer",
+    "data_tools.preparation": "tests/data_tools/test_writer",
+    "data_tools.outcome": "tests/data_tools/test_convert",
+    "data_tools.flags": "tests/data_tools/test_jobs",
+    "data_tools.inspection.command": "tests/data_tools/test_inspect_command",
 }
 
 
