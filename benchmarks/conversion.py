@@ -4,9 +4,11 @@
 
 The plain loop does what the scripts of the TensorFlow models repository do: one process opens each pair with Pillow,
 checks sizes and mask values, encodes both again and writes a tf.train.Example. Both read the same files, whose pages
-are in memory after the first run; runs alternate, as other work on the machine slows both.
+are in memory after the first run; runs alternate, as other work on the machine slows both. Each is a process of its
+own that imports TensorFlow first; the time of the work alone and that of the whole process are given.
 """
 
+import contextlib
 import dataclasses
 import io
 import os
@@ -23,12 +25,13 @@ from PIL import Image
 
 from kseg.command import launch
 from kseg.config.values import POSITIVE
-from kseg.knobs import Range, check, knob
+from kseg.knobs import OneOf, Range, check, knob, parse
 
 SIZE = (360, 480)  # height, width in pixels: CamVid's
 SCENES = 50  # drawn; the other pairs are links to their files
 CLASSES = 4
 SAMPLE_SECONDS = 0.1
+PROGRAM = "from data_tools.convert import main; main()"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +43,8 @@ class BenchmarkConfig:
     rounds: int = knob(3, "Alternating runs of each.", allowed=POSITIVE)
     few: int = knob(200, "The smaller data set for the memory.", allowed=POSITIVE)
     many: int = knob(20000, "The larger one; 0 leaves the memory out.", allowed=Range(0, 10**6))
-    plain: str = knob(None, "Internal: convert this folder by the plain loop and stop.")
+    time: str = knob(None, "Internal: what a child process does.", allowed=OneOf(("plain", "ours")))
+    root: str = knob(None, "Internal: the folder it does it in.")
 
     def __post_init__(self):
         check(self)
@@ -96,19 +100,35 @@ def plain_loop(root: pathlib.Path) -> None:
             writer.write(example.SerializeToString())
 
 
-def convert(root: pathlib.Path, workers: int) -> list[str]:
-    """The command line of convert-dataset for the drawn folder."""
-    program = "from data_tools.convert import main; main()"
+def flags(root: pathlib.Path, workers: int) -> list[str]:
+    """Those of convert-dataset for the drawn folder."""
     folders = [f"--images={root}/train", f"--masks={root}/train_annotation", f"--output={root}/records"]
-    flags = ["--split=train", f"--num_classes={CLASSES}", f"--workers={workers}"]
-    return [sys.executable, "-c", program, *folders, *flags]
+    return [*folders, "--split=train", f"--num_classes={CLASSES}", f"--workers={workers}"]
 
 
-def seconds(command: list[str]) -> float:
-    """Wall clock of a process, its start and TensorFlow's import included."""
+def timed(config: BenchmarkConfig) -> float:
+    """Does the work of a child process; returns its seconds without TensorFlow's import."""
+    import tensorflow  # noqa: F401
+
+    from data_tools import convert
+
+    root = pathlib.Path(config.root)
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if config.time == "plain":
+        plain_loop(root)
+    else:
+        parsed = parse(convert.ConvertConfig, ["convert-dataset", *flags(root, config.workers)])
+        with contextlib.redirect_stdout(io.StringIO()):
+            convert.run(parsed)
     return time.perf_counter() - start
+
+
+def seconds(which: str, root: pathlib.Path, config: BenchmarkConfig) -> tuple[float, float]:
+    """Of the work, and of its whole process."""
+    command = [sys.executable, __file__, f"--time={which}", f"--root={root}", f"--workers={config.workers}"]
+    start = time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout), time.perf_counter() - start
 
 
 def peak_megabytes(command: list[str]) -> float:
@@ -142,12 +162,13 @@ def _proportional_set(pid: int) -> int:
 
 def compare_speed(root: pathlib.Path, config: BenchmarkConfig) -> None:
     """Prints the pairs a second of both, in alternating runs, and their ratios."""
-    ours, plain = convert(root, config.workers), [sys.executable, __file__, f"--plain={root}"]
-    print(f"{config.pairs} pairs of {SIZE[1]} x {SIZE[0]}; pairs a second, process start included")
-    print(f"{'round':>5}  {'plain loop':>10}  {f'{config.workers} workers':>10}  {'ratio':>6}")
+    print(f"{config.pairs} pairs of {SIZE[1]} x {SIZE[0]}: pairs a second in the work alone, and in the whole process")
+    print(f"{'round':>5}  {'plain loop':>17}  {f'{config.workers} workers':>17}  {'ratio':>17}")
     for index in range(config.rounds):
-        slow, fast = seconds(plain), seconds(ours)
-        print(f"{index + 1:>5}  {config.pairs / slow:>10.0f}  {config.pairs / fast:>10.0f}  {slow / fast:>5.1f}x")
+        plain, ours = seconds("plain", root, config), seconds("ours", root, config)
+        rates = [f"{config.pairs / work:>8.0f} {config.pairs / whole:>8.0f}" for work, whole in (plain, ours)]
+        ratios = f"{plain[0] / ours[0]:>7.1f}x {plain[1] / ours[1]:>7.1f}x"
+        print(f"{index + 1:>5}  {rates[0]}  {rates[1]}  {ratios}", flush=True)
 
 
 def compare_memory(root: pathlib.Path, config: BenchmarkConfig) -> None:
@@ -156,7 +177,7 @@ def compare_memory(root: pathlib.Path, config: BenchmarkConfig) -> None:
     for count in (config.few, config.many):
         folder = root / str(count)
         draw_pairs(folder, count)
-        peaks.append(peak_megabytes(convert(folder, config.workers)))
+        peaks.append(peak_megabytes([sys.executable, "-c", PROGRAM, *flags(folder, config.workers)]))
         print(f"memory at {count:>6} pairs: {peaks[-1]:.0f} MB (all processes)")
         shutil.rmtree(folder)
     print(f"difference: {peaks[1] - peaks[0]:.0f} MB")
@@ -164,8 +185,8 @@ def compare_memory(root: pathlib.Path, config: BenchmarkConfig) -> None:
 
 def run(config: BenchmarkConfig) -> None:
     """Draws, measures, prints."""
-    if config.plain is not None:
-        plain_loop(pathlib.Path(config.plain))
+    if config.time is not None:
+        print(timed(config))
         return
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)

@@ -5,7 +5,9 @@ may hold 10 MB on Dataflow, and a million pairs are 250). A worker writes the sh
 with the same bytes as the local run, and its result into another file. Publishing is the launching process's work.
 """
 
+import argparse
 import contextlib
+import io
 import logging
 import pickle
 import threading
@@ -19,8 +21,15 @@ from data_tools.shards import ShardJob, ShardResult, write_shard
 from kseg import progress, storage
 from kseg.errors import RunError, UsageError
 
+MOST_TOLD = 600  # characters of an error of Beam's, which may hold a worker's whole traceback
 LOOK_SECONDS = 5.0  # between looks at what is done: listing a bucket is a request
-QUIET = ("--default_sdk_harness_log_level=WARNING",)  # of the workers; an option given later wins
+QUIET = ("--default_sdk_harness_log_level=ERROR",)  # of the workers; an option given later wins
+# Their job servers know options of their own, so that one that Beam does not know is no mistake.
+PORTABLE = ("flinkrunner", "sparkrunner", "portablerunner")
+INSTALL = (
+    "pip install -c constraints/tf-latest.txt -e '.[beam]' (with tensorflow-io, -c constraints/tf-2.16.txt -e "
+    "'.[io,beam]'); Dataflow also needs 'apache-beam[gcp]'"
+)
 
 
 def beam_runner(options: Sequence[str]):
@@ -30,33 +39,60 @@ def beam_runner(options: Sequence[str]):
         options: Beam's own, as ["--runner=DataflowRunner", "--project=…"]; without any, Beam's DirectRunner.
 
     Raises:
-        UsageError: if Apache Beam is not installed.
+        UsageError: if Apache Beam is not installed, or for options that it does not know.
     """
+    # "apitools not found", "Discarding unparseable args": of every good run.
+    logging.getLogger().setLevel(logging.ERROR)
     try:
         import apache_beam
-        from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
-        raise UsageError(
-            f"--runner=beam: Apache Beam cannot be imported ({error}): pip install -c constraints/tf-latest.txt -e "
-            "'.[beam]' (with tensorflow-io, -c constraints/tf-2.16.txt -e '.[io,beam]')"
-        ) from None
+        raise UsageError(f"--runner=beam: Apache Beam cannot be imported ({error}): {INSTALL}") from None
+    parsed, runner = _parsed(options)
 
     def run(jobs: Sequence[ShardJob], folder: str, keep_on: bool) -> list[ShardResult]:
         del keep_on  # shards do not know of each other's problems
         paths = [storage.join(folder, f"job-{index:05d}") for index in range(len(jobs))]
         for path, job in zip(paths, jobs, strict=True):
             storage.write_bytes(path, pickle.dumps(job))
-        logging.getLogger("apache_beam").setLevel(logging.WARNING)
         try:
-            with _shown(jobs, folder), apache_beam.Pipeline(options=PipelineOptions([*QUIET, *options])) as pipeline:
+            with _shown(jobs, folder), apache_beam.Pipeline(runner=runner, options=parsed) as pipeline:
                 # Reshuffle: else a runner may fuse all shards into one step on one worker.
                 names = pipeline | "jobs" >> apache_beam.Create(paths) | apache_beam.Reshuffle()
                 _ = names | "write shards" >> apache_beam.Map(write_job)
-        except RuntimeError as error:
-            raise RunError(f"the Beam pipeline failed: {error}") from None
+        except RunError:
+            raise
+        except (RuntimeError, ValueError, ImportError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise RunError(f"the Beam pipeline failed: {type(error).__name__}: {reason[:MOST_TOLD]}") from None
         return [_result(path) for path in paths]
 
     return run
+
+
+def _parsed(options: Sequence[str]):
+    """PipelineOptions and the runner; raises UsageError for what Beam would refuse, ignore or answer by its help."""
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.runners.runner import create_runner
+
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    for group in PipelineOptions.__subclasses__():
+        with contextlib.suppress(argparse.ArgumentError):  # an option of two groups
+            group._add_argparse_args(parser)
+    given = " ".join(options)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            known, unknown = parser.parse_known_args(list(options))
+    except (argparse.ArgumentError, SystemExit) as error:
+        reason = said.getvalue().strip().rpartition("\n")[2] or str(error)
+        raise UsageError(f"--beam_args={given}: {reason}; allowed: options of Apache Beam") from None
+    name = known.runner or StandardOptions.DEFAULT_RUNNER
+    if unknown and name.rpartition(".")[2].lower() not in PORTABLE:
+        raise UsageError(f"--beam_args={given}: {unknown[0]} is no option of Apache Beam's {name}")
+    try:
+        return PipelineOptions([*QUIET, *options]), create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"--beam_args={given}: {reason[:MOST_TOLD]}; to install: {INSTALL}") from None
 
 
 def write_job(path: str) -> None:
@@ -94,7 +130,8 @@ def _shown(jobs: Sequence[ShardJob], folder: str) -> Iterator[None]:
 
         def look() -> None:
             while not ended.wait(LOOK_SECONDS):
-                update()
+                with contextlib.suppress(RunError):  # of a bucket that does not answer: the pipeline will say so
+                    update()
 
         def update() -> None:
             bar.update(sum(sizes.get(name, 0) for name in storage.list_dir(folder)) - bar.n)

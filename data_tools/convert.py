@@ -100,7 +100,7 @@ def run(config: ConvertConfig) -> None:
         skip_problems=config.on_error != REFUSE,
     )
     print(outcome.summary(done, config.output, found.labels))
-    for line in outcome.remarks(done, found.labels):
+    for line in outcome.remarks(done, config.output, found.labels):
         print(f"convert-dataset: {line}", file=sys.stderr)
 
 

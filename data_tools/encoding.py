@@ -186,12 +186,19 @@ def _refuse_contradictions(encoding: Encoding, named: str) -> None:
         raise UsageError("--palette=color: which colour is which class? Allowed: with --colors")
     if encoding.reduce_zero_label and (encoding.scale or encoding.mapping):
         raise UsageError(f"--reduce_zero_label: contradicts {named}; allowed: one of them")
+    void = None if encoding.scale is None else IGNORE // encoding.scale
+    if void is not None and void * encoding.scale == IGNORE and void < encoding.num_classes:
+        values = ", ".join(f'"{number}": {number * encoding.scale}' for number in range(min(void + 1, 6)))
+        raise UsageError(
+            f"{named}: scale {encoding.scale} makes class {void} of value {IGNORE}, which is ignored; if it is a class "
+            f'list the values, {{"map": {{{values}{", …" if void > 5 else ""}}}}}'
+        )
     for number, listed in encoding.mapping or ():
         if number >= encoding.num_classes and number != IGNORE:
             raise UsageError(
                 f"{named}: class {number}; allowed: 0 to {encoding.num_classes - 1}, the classes, and {IGNORE} = ignore"
             )
-        if twice := sorted(set(listed) & set(ignored)):
+        if number != IGNORE and (twice := sorted(set(listed) & set(ignored))):
             raise UsageError(f"--ignore_values={twice[0]}: {named} lists this value for {number}; allowed: one of them")
 
 
@@ -208,6 +215,8 @@ def read_label_map(path: str) -> dict:
     text = read_text(path, named, FORM)
     try:
         value = json.loads(text, object_pairs_hook=lambda pairs: _distinct(pairs, named))
+    except UsageError:  # of `_distinct`
+        raise
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{named}: not JSON ({error}); allowed: {FORM}") from None
     _rules(value, named)

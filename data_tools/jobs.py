@@ -56,24 +56,28 @@ def find_splits(config, unnamed: str | None = None) -> Offered:
     """What the source of the flags offers, split and named as they say; raises as `find_jobs`."""
     place = Place(config.input, config.images, config.masks, config.split, config.mask_suffix or "")
     offered = find("source", SOURCES, _source(config))(place)
-    splits = dict(offered.splits)
+    splits, label_maps = dict(offered.splits), dict(offered.label_maps)
     if config.split_ratio is not None:
         if len(splits) > 1:
             raise UsageError(f"--split_ratio={config.split_ratio}: the layout has its own splits ({', '.join(splits)})")
-        splits = split_by_hash(next(iter(splits.values())), read_ratios(config.split_ratio))
+        ((whole, found),) = splits.items()
+        splits = split_by_hash(found, read_ratios(config.split_ratio))
+        label_maps = dict.fromkeys(splits, label_maps[whole]) if whole in label_maps else {}
     if "" in splits:
         if unnamed is None:
             raise UsageError(
                 "--split is required: the split's name, as train or validation; or --split_ratio=0.8,0.2 makes two"
             )
         splits = {unnamed: splits[""]}
-    return dataclasses.replace(offered, splits=splits)
+    return dataclasses.replace(offered, splits=splits, label_maps=label_maps)
 
 
 def _source(config) -> str:
     if config.source != AUTO:
         return config.source
     if config.input is not None:
+        if config.images is not None or config.masks is not None:
+            raise UsageError("--input, --images or --masks: both given; allowed: --input, or --images and --masks")
         return detect(config.input)
     if config.images is None or config.masks is None:
         raise UsageError("--input is required, or --images and --masks: where the pictures are")
@@ -101,8 +105,15 @@ def _labels(config, offered: Offered, table: ColorTable | None) -> LabelMap | No
 def _encoding(config, offered: Offered, table, labels: LabelMap | None, split: str) -> Encoding | None:
     label_map_file = _label_map_file(config, offered, split)
     label_map = None if label_map_file is None else read_label_map(label_map_file)
-    by_hand = label_map is not None or table is not None or config.reduce_zero_label is not None
+    by_hand = label_map is not None or table is not None or bool(config.reduce_zero_label)
     layout = {} if by_hand else dict(offered.encoding)
+    if config.reduce_zero_label is not None:
+        layout.pop("reduce_zero_label", None)
+    if "label_map" in layout and labels.num_classes != offered.labels.num_classes:
+        raise UsageError(
+            f"--classes, --num_classes: {labels.num_classes} classes, but the layout has {offered.labels.num_classes}; "
+            "leave the flag out, or say by --label_map which values they are"
+        )
     if labels is None:
         if by_hand:
             raise UsageError("--classes or --num_classes is required with --label_map, --colors or --reduce_zero_label")

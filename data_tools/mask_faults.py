@@ -21,6 +21,7 @@ OTHER_FORMATS = ("JPEG", "BMP", "TIFF", "GIF", "WEBP")  # Pillow finds MPO by it
 SHOWN = 5  # of the wrong values or colours in a mask; an RGB picture turned grey may have 200
 MOST_STEPS = 32  # between the values of a mask spread over 0 to 255: steps of 8 and more
 IGNORE_HINT = "--unmapped=ignore sets such pixels to 255"
+VALUES_HINT = "if they are void, --ignore_values lists them; --unmapped=ignore makes all such pixels 255"
 
 
 def kind_of(bits: int, color_type: int) -> str:
@@ -100,7 +101,8 @@ def wrong_values(counts: Mapping[int, int], used: Sequence[int], encoding: Encod
         encoding: what is allowed.
     """
     named = _listed([f"{value} ({pixels} pixels)" for value, pixels in counts.items()], "values")
-    hint = f"; {IGNORE_HINT}" if encoding.changes_values else _scaling_hint(used, encoding.num_classes)
+    scaling = "" if encoding.changes_values else _scaling_hint(used, encoding.num_classes)
+    hint = scaling or f"; {VALUES_HINT}"
     return PictureError(f"values that are no class: {named}; allowed: {encoding.allowed}{hint}")
 
 

@@ -1,14 +1,14 @@
 """What a conversion did, and the words for it."""
 
-import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 
 from data_tools.pairs import Problem
-from kseg import records
+from kseg import records, storage
 from kseg.errors import RunError
 from kseg.labels import LabelMap
 
+PROBLEMS_FILE = "problems.jsonl"
 PROBLEMS_SHOWN = 20
 
 
@@ -30,7 +30,7 @@ class Outcome:
 def refusal(problems: Sequence[Problem], checked: int, reason: str = "") -> RunError:
     """The error that lists problems: the first 20 by file, and the count."""
     shown = sorted(problems)[:PROBLEMS_SHOWN]
-    counted = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}, {checked} pairs checked, nothing written"
+    counted = f"{_counted(len(problems), 'problem')}, {_counted(checked, 'pair')} checked, nothing written"
     head = f"{reason}: {counted}" if reason else counted
     if len(problems) > PROBLEMS_SHOWN:
         head += f"; the first {PROBLEMS_SHOWN}"
@@ -78,18 +78,25 @@ def _split_line(split: str, entry: records.Split) -> str:
     return line + (f"; {entry.skipped} left out" if entry.skipped else "")
 
 
-def remarks(outcome: Outcome, labels: LabelMap) -> list[str]:
+def remarks(outcome: Outcome, output: str, labels: LabelMap) -> list[str]:
     """What a person should know besides: changed pictures, classes without a pixel, and what was left out."""
-    lines = [f"{count} pictures: {note}" for note, count in sorted(outcome.notes.items())]
+    lines = [f"{_counted(count, 'picture')}: {note}" for note, count in sorted(outcome.notes.items())]
     for split, entry in outcome.entries.items():
-        for name, pixels in zip(labels.names, entry.pixels_per_class, strict=True):
-            if not pixels:
-                hint = "; 255 always means ignore: is it meant as a class?" if entry.ignored_pixels else ""
-                lines.append(f"class {name!r} has no pixel in {split}{hint}")
+        absent = [name for name, pixels in zip(labels.names, entry.pixels_per_class, strict=True) if not pixels]
+        if absent:
+            # Where nothing says what 255 is, somebody may have meant it as the last class.
+            plain = entry.ignored_pixels and entry.label_map is None
+            hint = "; 255 always means ignore: is it meant as a class?" if plain else ""
+            lines.append(f"no pixel in {split} is of class {', '.join(absent)}{hint}")
     if outcome.problems:
-        counts = collections.Counter(split for split, _ in outcome.problems)
-        where = ", ".join(f"{entry.skipped} of {split}" for split, entry in outcome.entries.items() if counts[split])
+        where = ", ".join(f"{entry.skipped} of {split}" for split, entry in outcome.entries.items() if entry.skipped)
         shown = [f"  {split}: {problem}" for split, problem in outcome.problems[:PROBLEMS_SHOWN]]
-        more = f"  and {len(outcome.problems) - PROBLEMS_SHOWN} more" if len(outcome.problems) > PROBLEMS_SHOWN else ""
-        lines.append("\n".join([f"pairs left out: {where}; all are in problems.jsonl:", *shown, *filter(None, [more])]))
+        if len(outcome.problems) > PROBLEMS_SHOWN:
+            shown.append(f"  and {len(outcome.problems) - PROBLEMS_SHOWN} more")
+        path = storage.join(output, PROBLEMS_FILE)
+        lines.append("\n".join([f"pairs left out: {where}; all problems are in {path}:", *shown]))
     return lines
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -2,37 +2,33 @@
 
 A run killed at any moment leaves a folder that is either as it was or says itself that the splits are not there:
 
-1. Shards are written into a folder of their own (.convert.1a2b3c4d.part), which no reader looks into, and read back.
+1. Shards are written into a folder of their own (.train.1a2b3c4d.part), which no reader looks into, and read back.
    (tf.io.gfile.glob("*.tfrecord") matches names that start with a dot, so a dot before a shard's name would not do.)
 2. If shards are to be replaced by others, dataset.json is first written without their splits: from here to the end,
    some milliseconds, readers refuse them instead of mixing old and new.
 3. The shards are renamed, dataset.json is written whole, and shards that it no longer lists are deleted.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import functools
 import json
-import os
 import re
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 import kseg
 from data_tools.jobs import Job
-from data_tools.outcome import Outcome, refusal
+from data_tools.outcome import PROBLEMS_FILE, Outcome, refusal
 from data_tools.preparation import Recipe, prepare_of_split
 from data_tools.reading_ahead import read_ahead
 from data_tools.shards import ShardJob, ShardResult, deal, worker_count, write_shard
+from data_tools.staging import locked, staging
 from data_tools.workers import mapped
 from kseg import progress, records, storage
 from kseg.errors import RunError
 from kseg.labels import IGNORE, LabelMap
 
-PROBLEMS_FILE = "problems.jsonl"
 # Shard jobs, a folder, and whether to go on writing after a problem -> a result for each job, in order.
 Runner = Callable[[Sequence[ShardJob], str, bool], list[ShardResult]]
 
@@ -98,10 +94,10 @@ def write_splits(
     """
     _previous(output, set(splits), labels)  # refuses other classes before the work, not after it
     jobs = _dealt(splits, num_shards, skip_problems, lambda job: Recipe(job.encoding, max_side, jpeg_quality))
-    with _staging(output, splits) as aside:
+    with staging(output, set(splits)) as aside:
         outcome = _merged(runner(jobs, aside, skip_problems), splits, labels.num_classes)
         _refuse_bad(outcome, sum(len(job.pairs) for job in jobs), skip_problems)
-        with _locked(output):
+        with locked(output):
             _publish(outcome, aside, output, labels)
     return outcome
 
@@ -157,51 +153,6 @@ def _merged(results: Sequence[ShardResult], splits: Mapping[str, Job], num_class
 def _widest(ranges: Sequence[tuple[int, int] | None]) -> tuple[int, int]:
     known = [each for each in ranges if each is not None]
     return (min(low for low, _ in known), max(high for _, high in known)) if known else (0, 0)
-
-
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    """Keeps other conversions from writing dataset.json; the system unlocks when a process is killed. Local only."""
-    if not os.path.isdir(folder):
-        yield
-        return
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be opened: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _staging(output: str, splits: Mapping) -> Iterator[str]:
-    """A folder in `output` for unfinished files, removed at the end, like those of killed runs of the same splits."""
-    is_new = not storage.exists(output)
-    storage.make_dirs(output)
-    name = ".".join(sorted(splits))
-    with _locked(output):
-        for there in [] if is_new else storage.list_dir(output):
-            if _left_over(there, set(splits)):
-                storage.remove(storage.join(output, there))
-    aside = storage.join(output, f".{name}.{uuid.uuid4().hex[:8]}.part")
-    storage.make_dirs(aside)
-    try:
-        yield aside
-    finally:
-        storage.remove(aside)
-        if is_new and storage.exists(output) and not storage.list_dir(output):
-            storage.remove(output)
-
-
-def _left_over(name: str, splits: set[str]) -> bool:
-    """Whether a name is that of an unfinished dataset.json or problems.jsonl, or of a folder for one of the splits."""
-    if re.fullmatch(r"\.(dataset|problems)\.[0-9a-f]{8}\.part\.jsonl?", name):
-        return True
-    found = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.part", name)
-    return found is not None and not splits.isdisjoint(found[1].split("."))
 
 
 def _previous(output: str, splits: set[str], labels: LabelMap) -> records.Dataset:

@@ -84,7 +84,7 @@ def reason(path: str, error: tf.errors.OpError) -> str | None:
 
 def plain(error: tf.errors.OpError) -> str:
     """The message of an error without what TensorFlow and the SDK put around it."""
-    text = WRAPPING.sub("", error.message).strip(" :")
+    text = " ".join(WRAPPING.sub("", error.message).split()).strip(" :")
     return "no such file or folder" if isinstance(error, tf.errors.NotFoundError) else text
 
 

@@ -60,12 +60,12 @@ def prepare(path: str) -> str:
 
 
 @contextlib.contextmanager
-def _naming(what: str, path: str) -> Iterator[None]:
-    """Turns tf.errors.OpError inside the block into a RunError that says what could not be done."""
+def naming(what: str, path: str) -> Iterator[None]:
+    """Turns tf.errors.OpError inside the block into a RunError that says what could not be done with `path`."""
     try:
         yield
     except tf.errors.OpError as error:
-        why = (s3.reason(path, error) or s3.plain(error)) if s3.is_s3(path) else " ".join(error.message.split())
+        why = (s3.is_s3(path) and s3.reason(path, error)) or s3.plain(error)
         raise RunError(f"{path}: {what}: {why}") from None
 
 
@@ -74,7 +74,7 @@ def exists(path: str) -> bool:
     path = prepare(path)
     if s3.is_s3(path):
         return s3.look(path) is not None
-    with _naming("cannot be looked for", path):
+    with naming("cannot be looked for", path):
         return tf.io.gfile.exists(path)
 
 
@@ -103,7 +103,7 @@ def make_dirs(path: str) -> None:
     """
     path = prepare(path)
     if not s3.is_s3(path):
-        with _naming("cannot make this folder", path):
+        with naming("cannot make this folder", path):
             tf.io.gfile.makedirs(path)
 
 
@@ -115,7 +115,7 @@ def list_dir(path: str) -> list[str]:
     """
     path = prepare(path)
     try:
-        with _naming("cannot list this folder", path):
+        with naming("cannot list this folder", path):
             return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(path))
     except UnicodeDecodeError as error:
         raise RunError(f"{path}: the file name {error.object!r} there is not UTF-8; rename it") from None
@@ -128,7 +128,7 @@ def read_bytes(path: str) -> bytes:
         RunError: naming the file, if it cannot be read.
     """
     path = prepare(path)
-    with _naming("cannot be read", path):
+    with naming("cannot be read", path):
         if s3.is_s3(path):
             return s3.read(path)
         with tf.io.gfile.GFile(path, "rb") as file:
@@ -200,7 +200,7 @@ def made_locally(path: str) -> Iterator[str]:
         if not length:  # of what nothing is written to, tensorflow-io makes no file
             write_bytes(path, b"")
             return
-        with _naming("cannot be written", path):
+        with naming("cannot be written", path):
             tf.io.gfile.copy(local, path, overwrite=True)
             if size(path) != length:
                 raise tf.errors.DataLossError(None, None, f"{size(path)} of {length} bytes arrived")
@@ -219,7 +219,7 @@ def rename(source: str, target: str) -> None:
     Raises:
         RunError: naming both, if it cannot be moved.
     """
-    with _naming(f"{source} cannot be renamed to it", target):
+    with naming(f"{source} cannot be renamed to it", target):
         _rename(prepare(source), prepare(target), replace=True)
 
 
@@ -239,7 +239,7 @@ def remove(path: str) -> None:
         RunError: naming it, if it cannot be deleted.
     """
     path = prepare(path)
-    with _naming("cannot be deleted", path):
+    with naming("cannot be deleted", path):
         if s3.is_s3(path):
             s3.remove(path)
         elif tf.io.gfile.isdir(path):
@@ -263,7 +263,7 @@ def write_bytes(path: str, content: bytes) -> None:
     refuse_folder(path)
     make_dirs(os.path.dirname(path) or ".")
     try:
-        with _naming("cannot be written", path):
+        with naming("cannot be written", path):
             if s3.is_s3(path):
                 s3.write(path, content)
                 return

@@ -18,27 +18,8 @@ IMAGE_SUFFIX, ID_SUFFIX, TRAIN_ID_SUFFIX = "_leftImg8bit", "_gtFine_labelIds", "
 SPLITS = {"train": "train", "validation": "val"}
 ON_DEMAND = {"test": "test"}  # its masks are dummies: the true ones are kept by the benchmark's server
 LABEL_IDS = 34  # 0 to 33; the licence plate's -1 is not drawn into masks
-CLASS_IDS = (
-    7,
-    8,
-    11,
-    12,
-    13,
-    17,
-    19,
-    20,
-    21,
-    22,
-    23,
-    24,
-    25,
-    26,
-    27,
-    28,
-    31,
-    32,
-    33,
-)  # by train id, from road to bicycle
+# By train id, from road to bicycle.
+CLASS_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 VOID_IDS = tuple(sorted(set(range(LABEL_IDS)) - set(CLASS_IDS)))
 
 

@@ -24,7 +24,7 @@ def find_csv(place: Place) -> Offered:
     """The pairs of a CSV file; references as in `data_tools.sources.references.pairs_of`.
 
     Fields may be quoted as Python's csv module has it (RFC 4180). The first line is a header if none of its fields ends
-    in the extension of a picture. A line of more or fewer fields is a problem named FILE:LINE.
+    in the extension of a picture or is a file. A line of more or fewer fields is a problem named FILE:LINE.
 
     Args:
         place: `input`, the file; `split`, the name of the one split.
@@ -43,7 +43,7 @@ def _lines(path: str, text: str) -> Iterator[Line]:
     number = 1
     try:
         for index, row in enumerate(rows):
-            if index > 0 or not _is_header(row):
+            if index > 0 or not _is_header(row, os.path.dirname(path)):
                 yield _line(number, row)
             number = rows.line_num + 1
     except csv.Error as error:
@@ -52,14 +52,23 @@ def _lines(path: str, text: str) -> Iterator[Line]:
         ) from None
 
 
-def _is_header(row: list[str]) -> bool:
-    return len(row) == COLUMNS and not any(os.path.splitext(cell)[1].lower() in IMAGE_EXTENSIONS for cell in row)
+def _is_header(row: list[str], folder: str) -> bool:
+    """Whether no field looks like a picture or is a file: pictures may have no extension."""
+    return len(row) >= COLUMNS and not any(
+        os.path.splitext(cell)[1].lower() in IMAGE_EXTENSIONS
+        or "://" in cell
+        or (cell.strip() and storage.exists(storage.join(folder, cell.strip())))
+        for cell in row
+    )
 
 
 def _line(number: int, row: list[str]) -> Line:
     cells = [cell.strip() for cell in row]
+    if not any(cells):
+        return Line(number, fault="an empty line; remove it")
     if len(cells) != COLUMNS:
-        return Line(number, fault=f"{len(cells)} columns; expected {COLUMNS}: image,mask")
+        hint = "; separate them by a comma" if len(cells) == 1 and ";" in cells[0] else ""
+        return Line(number, fault=f"{len(cells)} columns; expected {COLUMNS}: image,mask{hint}")
     if not all(cells):
         return Line(number, fault="an empty field; expected image,mask")
     return Line(number, *cells)

@@ -54,6 +54,7 @@ def _repeated(listing: Listing) -> list[Problem]:
 def _alone(listing: Listing, other: Listing) -> list[Problem]:
     """A problem for every stem without a partner; says so where the other folder has it in another format."""
     stems = sorted((os.path.splitext(name)[0], name) for name in other.files)
+    folded = {stem.casefold(): name for stem, name in stems if name.lower().endswith(tuple(other.extensions))}
     problems = []
     for stem in sorted(listing.names.keys() - other.names.keys()):
         named = f"named {shown(stem + other.suffix)}" if other.suffix or listing.suffix else "of that name"
@@ -62,6 +63,8 @@ def _alone(listing: Listing, other: Listing) -> list[Problem]:
         hint = ""
         if same_stem is not None and os.path.splitext(same_stem)[0] == stem + other.suffix:
             hint = f"; {shown(same_stem)} there is of another kind"
+        elif same_but_case := folded.get((stem + other.suffix).casefold()):
+            hint = f"; {shown(same_but_case)} there differs in upper and lower case: rename one"
         elif listing.kind == "image" and not other.suffix:
             hint = _suffix_hint(stem, stems, listing, other)
         problems.append(Problem(listing.path(stem), wanted + hint, stem))

@@ -66,7 +66,7 @@ def split_folders(
     if place.split is None:
         wanted = known
     elif place.split in folders or place.split in folders.values():
-        wanted = {place.split: folders.get(place.split, place.split)}
+        wanted = {split: name for split, name in folders.items() if place.split in (split, name)}
     else:
         raise UsageError(f"--split={place.split}: allowed: {', '.join(folders)}")
     found = {split: (storage.join(images, name), storage.join(masks, name)) for split, name in wanted.items()}

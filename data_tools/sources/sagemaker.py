@@ -36,7 +36,8 @@ def find_sagemaker(place: Place) -> Offered:
 
     Raises:
         UsageError: if `input` is missing, or `images` or `masks` given.
-        RunError: if a folder has no partner, none is there, a split is empty, or a file in label_map/ is no split's.
+        RunError: if a folder has no partner, none is there, a split is empty, a file in label_map/ is no split's, or
+            some splits have one there and others not.
     """
     root = input_folder(place, "sagemaker", suffix_used=True)
     suffix = suffix_of(place)
@@ -48,8 +49,13 @@ def find_sagemaker(place: Place) -> Offered:
     for split in wanted:
         masks = masks_of(storage.join(root, split + ANNOTATION), suffix)
         found[split] = pair_up(images_of(storage.join(root, split)), masks)
-    label_maps = _label_maps(root, every)
-    return Offered(found, label_maps={split: path for split, path in label_maps.items() if split in found})
+    label_maps = {split: path for split, path in _label_maps(root, every).items() if split in found}
+    if lacking := [split for split in found if label_maps and split not in label_maps]:
+        raise RunError(
+            f"{shown(storage.join(root, LABEL_MAPS))}: {', '.join(label_maps)} has a label map, {', '.join(lacking)} "
+            f'has none; expected {lacking[0]}{LABEL_MAP} too, with {{"scale": 1}} where the values are the classes'
+        )
+    return Offered(found, label_maps=label_maps)
 
 
 def _splits(root: str) -> list[str]:

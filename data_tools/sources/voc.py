@@ -83,11 +83,13 @@ def _lists(root: str, wanted: str | None) -> dict[str, str]:
     """Split -> path of its list."""
     folder = storage.join(root, LISTS)
     names = set(storage.list_dir(folder))
-    splits = SPLITS if wanted is None else {wanted: SPLITS.get(wanted, wanted)}
+    own = {split: name for split, name in SPLITS.items() if wanted in (None, split, name)}
+    splits = own or {wanted: wanted}
     lists = {split: storage.join(folder, f"{name}.txt") for split, name in splits.items() if f"{name}.txt" in names}
     if wanted is not None and not lists:
         raise RunError(
-            f"{shown(folder)}: no {splits[wanted]}.txt there for --split={wanted}; there: {', '.join(sorted(names))}"
+            f"{shown(folder)}: no {', '.join(splits.values())}.txt there for --split={wanted}; there: "
+            f"{', '.join(sorted(names))}"
         )
     return lists
 

@@ -34,7 +34,7 @@ def test_pairs_and_what_the_layout_settles(tmp_path, folder):
 def test_one_split_alone(tmp_path):
     root = make_tree(tmp_path, *FILES)
     assert list(find_ade20k(Place(root, split="train")).splits) == ["train"]
-    assert list(find_ade20k(Place(root, split="training")).splits) == ["training"]
+    assert list(find_ade20k(Place(root, split="training")).splits) == ["train"]
     with pytest.raises(UsageError, match="--split=test: allowed: train, validation"):
         find_ade20k(Place(root, split="test"))
 

@@ -9,7 +9,7 @@ from drawn import flags, write_pairs
 from test_writer import content
 
 from data_tools.beam import beam_runner, write_job
-from kseg.errors import RunError
+from kseg.errors import RunError, UsageError
 
 TWO_WORKERS = "--direct_num_workers=2 --direct_running_mode=multi_processing"
 
@@ -70,3 +70,23 @@ def test_a_step_done_twice_leaves_one_whole_shard(root, tmp_path):
     convert(root, tmp_path / "beam", num_shards=2, runner=twice)
     assert [result.shard.examples for result in seen] == [6, 6]
     assert content(tmp_path / "beam") == content(tmp_path / "local")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--runner=Nope", "Unexpected pipeline runner: Nope"),
+        ("--direct_num_workers=abc", "invalid int value: 'abc'"),
+        ("--max_num_wrokers=3", "--max_num_wrokers=3 is no option of Apache Beam's DirectRunner"),
+        ("--help", "--help is no option"),
+    ],
+)
+def test_wrong_options_of_beam_are_told_before_the_work(option, message):
+    with pytest.raises(UsageError) as error:
+        beam_runner([option])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_options_that_only_a_job_server_knows_pass():
+    assert callable(beam_runner(["--runner=FlinkRunner", "--object_reuse"]))

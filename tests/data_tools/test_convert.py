@@ -156,7 +156,7 @@ def test_summary(root, capfd):
         f"written to {root}/out",
     ]
     assert error == (
-        "convert-dataset: class 'thing' has no pixel in train; 255 always means ignore: is it meant as a class?\n"
+        "convert-dataset: no pixel in train is of class thing; 255 always means ignore: is it meant as a class?\n"
     )
 
 

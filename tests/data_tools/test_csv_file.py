@@ -53,10 +53,21 @@ def test_bad_lines_are_named_by_the_line_they_begin_in(write):
     assert first.startswith(f"{path}:2: ") and first.endswith(r"i/\nx.jpg': no such file")
     assert others == [
         f"{path}:4: 1 columns; expected 2: image,mask",
-        f"{path}:5: 0 columns; expected 2: image,mask",
+        f"{path}:5: an empty line; remove it",
         f"{path}:6: 3 columns; expected 2: image,mask",
         f"{path}:7: an empty field; expected image,mask",
     ]
+
+
+def test_files_without_an_extension_are_no_header(write, tmp_path):
+    for name in ("e0", "ann0"):
+        (tmp_path / name).touch()
+    path = write("e0,ann0\n")
+    assert [pair.stem for pair in found(path).pairs] == ["e0"]
+    path = write("e0;ann0\n")
+    assert lines(found(path).problems) == [f"{path}:1: 1 columns; expected 2: image,mask; separate them by a comma"]
+    path = write("image,mask\ne0;ann0\n")
+    assert lines(found(path).problems) == [f"{path}:2: 1 columns; expected 2: image,mask; separate them by a comma"]
 
 
 def test_an_open_quote_does_not_swallow_the_rest(write):

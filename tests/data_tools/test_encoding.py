@@ -65,11 +65,13 @@ def test_what_needs_no_undoing_is_recorded_without_an_original():
     assert make_encoding(2, unmapped="ignore").to_dict() == {"unmapped": "ignore", "original": None}
 
 
-def test_a_class_at_255_has_another_value_as_its_original():
-    """255 // 51 is 5, but 255 stays 255; so the lowest value that is read as 5 is 256."""
-    encoding = make_encoding(6, label_map={"scale": 51})
-    assert classes(encoding, 254, 255, 256) == [4, 255, 5]
-    assert encoding.original() == {"values": [0, 51, 102, 153, 204, 256]}
+def test_a_scale_that_would_make_255_a_class_is_refused():
+    """255 // 51 is 5, but 255 stays 255: masks of 0, 51, ... 255 would lose their last class."""
+    with pytest.raises(UsageError, match=r"scale 51 makes class 5 of value 255, which is ignored.*\"5\": 255"):
+        make_encoding(6, label_map={"scale": 51})
+    encoding = make_encoding(5, label_map={"scale": 51})
+    assert classes(encoding, 254, 255, 256) == [4, 255, UNMAPPED]
+    assert encoding.original() == {"values": [0, 51, 102, 153, 204]}
 
 
 def test_colors_count_as_their_lines():

@@ -1,13 +1,14 @@
 """Flags to jobs: which classes, which encoding, which splits; and the flags' own checks."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 from drawn import class_mask, encoded, photo, write_pairs
 
 from data_tools.flags import MaskFlags, SourceFlags
-from data_tools.jobs import find_jobs
+from data_tools.jobs import find_jobs, find_splits
 from kseg.errors import RunError, UsageError
 from kseg.knobs import check
 
@@ -22,7 +23,7 @@ class Config(MaskFlags, SourceFlags):
 
 @pytest.fixture
 def root(tmp_path):
-    """The four-directory layout, with a label map for train alone."""
+    """The four-directory layout, with its label maps."""
     for split, count in (("train", 6), ("validation", 2)):
         for index in range(count):
             for folder, data in ((split, photo(8, 8)), (f"{split}_annotation", class_mask(8, 8))):
@@ -31,6 +32,7 @@ def root(tmp_path):
                 path.write_bytes(encoded(data))
     (tmp_path / "label_map").mkdir()
     (tmp_path / "label_map" / "train_label_map.json").write_text('{"map": {"0": 5, "1": 0, "2": 2}}')
+    (tmp_path / "label_map" / "validation_label_map.json").write_text('{"scale": 2}')
     return tmp_path
 
 
@@ -38,7 +40,7 @@ def test_a_layout_is_seen_and_its_label_maps_are_each_splits_own(root):
     jobs = find_jobs(Config(input=str(root), num_classes=3))
     assert {name: len(job.found.pairs) for name, job in jobs.splits.items()} == {"train": 6, "validation": 2}
     assert jobs.splits["train"].encoding.original() == {"values": [5, 0, 2]}
-    assert jobs.splits["validation"].encoding.original() is None
+    assert jobs.splits["validation"].encoding.scale == 2
     assert jobs.labels.names == ("class_0", "class_1", "class_2")
 
 
@@ -49,12 +51,42 @@ def test_a_label_map_given_by_hand_wins_for_all_splits(root):
 
 
 def test_a_folder_of_label_maps_has_one_a_split(root):
-    config = Config(input=str(root), num_classes=3, label_map=str(root / "label_map"))
-    with pytest.raises(UsageError, match=r"label_map: no validation_label_map\.json there"):
+    (root / "label_map").rename(root / "maps")
+    (root / "maps" / "validation_label_map.json").unlink()
+    config = Config(input=str(root), num_classes=3, label_map=str(root / "maps"))
+    with pytest.raises(UsageError, match=r"maps: no validation_label_map\.json there"):
         find_jobs(config)
-    (root / "label_map" / "validation_label_map.json").write_text('{"scale": 2}')
+    (root / "maps" / "validation_label_map.json").write_text('{"scale": 2}')
     jobs = find_jobs(config)
     assert [job.encoding.scale for job in jobs.splits.values()] == [None, 2]
+
+
+def test_a_label_map_for_some_splits_only_is_refused(root):
+    (root / "label_map" / "validation_label_map.json").unlink()
+    with pytest.raises(RunError, match=r"validation has none; expected validation_label_map\.json too"):
+        find_jobs(Config(input=str(root), num_classes=3))
+    assert find_jobs(Config(input=str(root), num_classes=3, split="train")).splits["train"].encoding.mapping
+
+
+def test_a_split_that_is_split_keeps_its_label_map(root):
+    config = Config(input=str(root), num_classes=3, split="train")
+    offered = find_splits(config)
+    for folder in ("validation", "validation_annotation"):
+        shutil.rmtree(root / folder)
+    (root / "label_map" / "validation_label_map.json").unlink()
+    jobs = find_jobs(Config(input=str(root), num_classes=3, split_ratio="0.5,0.5"))
+    assert sum(len(job.found.pairs) for job in jobs.splits.values()) == len(offered.splits["train"].pairs)
+    assert [job.encoding.original() for job in jobs.splits.values()] == [{"values": [5, 0, 2]}] * 2
+
+
+def test_an_ids_layout_keeps_its_map_whatever_is_said_of_zero(tmp_path):
+    for part in ("leftImg8bit/train/c/a_leftImg8bit.png", "gtFine/train/c/a_gtFine_labelIds.png"):
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / part).touch()
+    jobs = find_jobs(Config(input=str(tmp_path), reduce_zero_label=False, ignore_values="0"))
+    assert jobs.splits["train"].encoding.original()["values"][:2] == [7, 8]
+    with pytest.raises(UsageError, match="3 classes, but the layout has 19"):
+        find_jobs(Config(input=str(tmp_path), num_classes=3))
 
 
 def test_a_wrong_label_map_is_named(root):
@@ -92,7 +124,7 @@ def test_rules_without_a_number_of_classes_are_refused(root):
     (root / "train_annotation" / "0.png").write_bytes(encoded(np.zeros((8, 8), np.uint8)))
     with pytest.raises(UsageError, match="--classes or --num_classes is required with"):
         find_jobs(Config(input=str(root)))
-    (root / "label_map" / "train_label_map.json").unlink()
+    shutil.rmtree(root / "label_map")
     jobs = find_jobs(Config(input=str(root)))
     assert (jobs.labels, jobs.splits["train"].encoding) == (None, None)
 
@@ -116,6 +148,8 @@ def test_a_layout_with_splits_of_its_own_is_not_split_again(root):
 def test_an_unknown_layout_lists_the_known_ones(tmp_path):
     with pytest.raises(RunError, match="sagemaker"):
         find_jobs(Config(input=str(tmp_path), num_classes=3))
+    with pytest.raises(UsageError, match="--input, --images or --masks: both given"):
+        find_jobs(Config(input=str(tmp_path), images="x", num_classes=3))
     with pytest.raises(UsageError, match="--input is required, or --images and --masks"):
         find_jobs(Config(num_classes=3))
 

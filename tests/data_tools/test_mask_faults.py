@@ -70,7 +70,7 @@ def test_wrong_values_under_rules_name_what_is_allowed():
     listed = make_encoding(3, label_map={"map": {"0": 4, "1": [0, 1], "2": 2}})
     assert refusal(of(0, 4, 3, 3, 7), listed) == (
         "values that are no class: 3 (2 pixels), 7 (1 pixels); allowed: 0 to 2, 4 by the label map, 255 = ignore; "
-        "--unmapped=ignore sets such pixels to 255"
+        "if they are void, --ignore_values lists them; --unmapped=ignore makes all such pixels 255"
     )
     assert "allowed: 0 to 8, as value // 3 is the class, 255 = ignore" in refusal(
         of(9), make_encoding(3, label_map={"scale": 3})

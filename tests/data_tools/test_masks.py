@@ -257,7 +257,10 @@ def test_names_values_that_are_no_class_and_their_pixels():
     wrong[0, :4], wrong[1, 0], wrong[2, :3] = 3, 254, 255
     with pytest.raises(PictureError) as error:
         check_mask(encoded(wrong), make_encoding(3))
-    assert str(error.value) == "values that are no class: 3 (4 pixels), 254 (1 pixels); allowed: 0 to 2, 255 = ignore"
+    assert str(error.value) == (
+        "values that are no class: 3 (4 pixels), 254 (1 pixels); allowed: 0 to 2, 255 = ignore; if they are void, "
+        "--ignore_values lists them; --unmapped=ignore makes all such pixels 255"
+    )
     assert check_mask(encoded(np.minimum(wrong, 2)), make_encoding(3)).histogram[2] == 8
 
 

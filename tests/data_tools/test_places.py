@@ -45,7 +45,7 @@ def test_folders_of_the_splits(tmp_path):
 
     assert found() == {"train": train, "validation": validation}  # one of two is enough: the other is then missed
     assert found("validation") == {"validation": validation}
-    assert found("val") == {"val": validation}
+    assert found("val") == {"validation": validation}
     assert found("test") == {"test": test}
     with pytest.raises(UsageError, match="--split=dev: allowed: train, validation, test"):
         found("dev")

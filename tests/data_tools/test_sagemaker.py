@@ -20,7 +20,8 @@ def test_splits_and_their_label_maps(tmp_path):
             "docs/readme.txt",
             "notes_annotation",
         ),
-        *("label_map/train_label_map.json", "label_map/README.md"),
+        *(f"label_map/{split}_label_map.json" for split in ("train", "validation", "extra")),
+        "label_map/README.md",
     )
     offered = find_sagemaker(Place(root))
     assert list(offered.splits) == ["train", "validation", "extra"]
@@ -29,7 +30,9 @@ def test_splits_and_their_label_maps(tmp_path):
         Pair("b", "b.jpg", f"{root}/train/b.jpg", f"{root}/train_annotation/b.png"),
     )
     assert stems(offered.splits["validation"]) == ["a"]
-    assert offered.label_maps == {"train": f"{root}/label_map/train_label_map.json"}
+    assert offered.label_maps == {
+        split: f"{root}/label_map/{split}_label_map.json" for split in ("train", "validation", "extra")
+    }
     assert (offered.labels, dict(offered.encoding)) == (None, {})
 
 

@@ -186,18 +186,6 @@ def test_a_mask_must_match_the_upright_picture(tmp_path):
     assert (entry.height_range, entry.width_range) == ((32, 32), (24, 24))
 
 
-def test_left_overs_of_killed_runs_go_and_those_of_others_stay(ten, tmp_path):
-    for name in (".train.0123abcd.part", ".train.validation.0123abcd.part", ".validation.0123abcd.part"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "train-00000-of-00001.tfrecord").touch()
-    (tmp_path / ".dataset.0123abcd.part.json").touch()
-    (tmp_path / ".problems.0123abcd.part.jsonl").touch()
-    (tmp_path / ".trained").touch()
-    convert(ten, tmp_path)
-    hidden = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("."))
-    assert hidden == [".trained", ".validation.0123abcd.part"]
-
-
 def test_an_output_that_cannot_be_written_is_named(ten, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=rf"{tmp_path}/file"):
