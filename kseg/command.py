@@ -1,19 +1,26 @@
 """How a command starts and ends: flags parsed, errors as one line, the exit status kept."""
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 from kseg import knobs
 from kseg.errors import RunError, UsageError
 
 
+class _Terminated(BaseException):
+    """SIGTERM, by which clusters end a job; like KeyboardInterrupt none that `except Exception` takes for an error."""
+
+
 def launch(
     command: str, summary: str, config_class: type, run: Callable[..., int | None], argv: Sequence[str] | None = None
 ) -> None:
-    """Runs a command and exits: 0 done, 1 the work could not be done, 2 wrong usage.
+    """Runs a command and exits: 0 done, 1 the work could not be done, 2 wrong usage, 130 and 143 ended by a signal.
 
     Args:
         command: name of the console script.
@@ -24,12 +31,13 @@ def launch(
     """
     argv = list(sys.argv if argv is None else argv)
     if any(word in ("--help", "-help", "-h", "--helpfull", "--helpshort") for word in argv[1:]):
-        print(knobs.help_text(config_class, command, summary))
+        _print_help(knobs.help_text(config_class, command, summary))
         sys.exit(0)
     try:
-        config = knobs.parse(config_class, argv)
-        _import_tensorflow()
-        status = run(config) or 0
+        with _terminable():
+            config = knobs.parse(config_class, argv)
+            _import_tensorflow()
+            status = run(config) or 0
     except UsageError as error:
         print(f"{command}: {error}", file=sys.stderr)
         status = 2
@@ -39,7 +47,39 @@ def launch(
     except KeyboardInterrupt:
         print(f"{command}: interrupted", file=sys.stderr)
         status = 130
+    except _Terminated:
+        print(f"{command}: terminated", file=sys.stderr)
+        status = 143
     _leave(status)
+
+
+def _print_help(text: str) -> None:
+    """Prints; who has read enough, as `| head`, may close the pipe."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's exit
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM inside the block raises `_Terminated`, so that temporary files go; a second one ends the process at once.
+
+    Python does so between two of its own steps: in training within a batch.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other may set what a signal does
+        yield
+        return
+
+    def terminate(number, frame):
+        signal.signal(number, signal.SIG_DFL)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _import_tensorflow() -> None:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from kseg import records, storage
 from kseg.config import TrainConfig
 from kseg.config.optimization import BALANCED
+from kseg.config.values import SKIP
 from kseg.data.augmentation import Augmentation
 from kseg.data.damage import Source
 from kseg.data.pipeline import evaluation_dataset, train_dataset
@@ -138,10 +139,15 @@ def _settled(config: TrainConfig, dataset: records.Dataset, shards: Shards) -> P
     """The plan; see `make_plan`."""
     examples = shards.open(config.train_split).examples
     samples = config.num_training_samples or examples
-    if samples != examples:
+    if samples != examples and config.on_bad_record == SKIP:  # samples may be those of the run to resume
+        say(
+            f"warning: the run counts {samples} pictures an epoch (--num_training_samples, or those it began with); "
+            f"{config.train_split} now has {examples} good ones"
+        )
+    elif samples != examples:
         say(
             f"warning: --num_training_samples={samples}, but {config.train_split} has {examples} pictures; "
-            f"an epoch is {samples} pictures, as the flag or the run to resume says"
+            f"an epoch is {samples} pictures, as the flag says"
         )
     settled = dataclasses.replace(config, num_classes=dataset.labels.num_classes, num_training_samples=samples)
     steps = math.ceil(samples / config.mini_batch_size)

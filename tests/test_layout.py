@@ -14,8 +14,8 @@ ROWS = [
     ["kseg.labels"],
     ["kseg.s3"],
     ["kseg.storage"],
-    ["kseg.records", "kseg.command"],
-    ["kseg.pictures"],
+    ["kseg.records", "kseg.command", "kseg.frames"],
+    ["kseg.pictures", "kseg.record_checks"],
     [
         *("kseg.data", "kseg.models", "kseg.losses", "kseg.metrics", "kseg.schedules", "kseg.optimizers"),
         *("kseg.averaging", "kseg.devices"),
@@ -29,7 +29,7 @@ ROW_OF = {name: index for index, row in enumerate(ROWS) for name in row}
 DATA_TOOLS_SEES = {
     "kseg",
     *("kseg.errors", "kseg.progress", "kseg.photos", "kseg.registry", "kseg.knobs", "kseg.config", "kseg.labels"),
-    *("kseg.storage", "kseg.records", "kseg.command"),
+    *("kseg.storage", "kseg.records", "kseg.record_checks", "kseg.command"),
 }
 SOURCES = sorted([*ROOT.glob("kseg/**/*.py"), *ROOT.glob("data_tools/**/*.py")])
 

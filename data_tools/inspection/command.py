@@ -66,17 +66,19 @@ class InspectConfig(MaskFlags, SourceFlags):
 
 def run(config: InspectConfig) -> int:
     """Inspects, prints and writes; returns 1 if anything would train wrong."""
-    from data_tools.inspection import charts, inspector, page, table  # TensorFlow: 3 s that --help should not pay
+    # TensorFlow: 3 s that --help should not pay
+    from data_tools.inspection import charts, inspector, page, table
+    from data_tools.inspection.output import Output
     from kseg import storage
 
-    inspection = inspector.inspect(config)
-    print(table.table(inspection))
-    drawn = charts.draw(inspection)
-    for name, content in inspection.suggestions.items():
-        storage.write_text(storage.join(config.folder, name), content)
-    for name, content in drawn.items():
-        storage.write_bytes(storage.join(config.folder, name), content)
-    print(f"written to {config.folder}: {', '.join(sorted({*inspection.suggestions, *drawn}))}")
+    output = Output(config.folder, config.html, filter(None, (config.classes, config.colors, config.label_map)))
+    with output.made():
+        inspection = inspector.inspect(config)
+        print(table.table(inspection))
+        drawn = charts.draw(inspection)
+        files = {name: content.encode() for name, content in inspection.suggestions.items()} | drawn
+        output.write(files)
+    print(f"written to {config.folder}: {', '.join(sorted(files))}")
     if config.html is not None:
         storage.write_text(config.html, page.page(inspection, drawn))
         print(f"written to {config.html}")

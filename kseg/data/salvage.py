@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from kseg import records, storage
 from kseg.config.values import SKIP
-from kseg.data.damage import Fault, Part, Source, examine, refuse
-from kseg.data.frames import Frame
+from kseg.data.damage import Source, refuse
 from kseg.errors import RunError
+from kseg.frames import Frame
 from kseg.progress import bar, say
+from kseg.record_checks import Fault, Part, examine
 
 LISTED = 20  # faults told one by one
 
@@ -21,8 +22,9 @@ class Shards(contextlib.AbstractContextManager):
 
     With "refuse" a shard that is missing or not of its size in dataset.json is an error at once; other damage shows
     when it is read (`kseg.data.damage.named`). With "skip" every record is read and decoded once before (520 a second
-    of 480 x 360 pixels on 2 cores). Shards without damage are used where they are; of each other a copy of what is
-    sound lies in a temporary folder until `close`. So the same files always give the same records in the same order.
+    of 480 x 360 pixels on 2 cores); a sound shard of another checksum than dataset.json says is used with a warning.
+    Shards without damage are used where they are; of each other a copy of what is sound lies in a temporary folder
+    until `close`. So the same files always give the same records in the same order.
 
     Args:
         dataset: of dataset.json.
@@ -70,16 +72,23 @@ class Shards(contextlib.AbstractContextManager):
 
     def _sound(self, split: str) -> Source:
         """Every record that can be used; tells which cannot."""
-        kept, faults, damaged = [], [], 0
+        kept, faults, damaged, others = [], [], 0, []
         total = self._dataset.split(split).examples
         with bar(total, "records", f"checking {split}", leave=False) as progress:
-            for part in self._parts(split):
-                found, good = examine(part, self._dataset.labels.num_classes, progress.update)
-                faults += found
-                damaged += bool(found)
-                if good:
-                    kept.append(self._copy(part, good) if found else part)
+            for part, shard in zip(self._parts(split), self._dataset.split(split).shards, strict=True):
+                found = examine(part, self._dataset.labels.num_classes, progress.update)
+                faults += found.faults
+                damaged += bool(found.faults)
+                if found.sha256 not in (None, shard.sha256):
+                    others.append(part.path)
+                if found.good:
+                    kept.append(self._copy(part, found.good) if found.faults else part)
         source = Source(tuple(kept), self._dataset.labels.num_classes)
+        for path in others:
+            say(
+                f"warning: {path}: sound, but not the shard that {records.DATASET_FILE} describes (another SHA-256): "
+                "was it copied from elsewhere?"
+            )
         if faults:
             _report(split, faults, damaged, source.examples)
         if not kept:

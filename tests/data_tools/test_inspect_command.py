@@ -66,6 +66,16 @@ def test_wrong_flags(argv, message, capsys):
     assert message in error
 
 
+def test_places_are_looked_at_before_anything_is_read(tmp_path, capsys):
+    """There is nothing to inspect, and that would be said if it came first."""
+    (tmp_path / "file").write_text("")
+    status, out, error = status_of([tmp_path / "none", f"--output={tmp_path}/file"], capsys)
+    assert (status, out, "file: is a file; expected a folder" in error) == (1, "", True)
+    status, out, error = status_of([tmp_path / "none", f"--output={tmp_path}/o", f"--html={tmp_path}"], capsys)
+    assert (status, out, f"{tmp_path}: is a folder" in error) == (1, "", True)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_where_things_are_written():
     assert InspectConfig(input="/data/camvid/").folder == "camvid-inspection"
     assert InspectConfig(input="s3://bucket/camvid/").folder == "camvid-inspection"

@@ -3,7 +3,12 @@
 import contextlib
 import json
 import os
+import pathlib
+import pickle
 import resource
+import shutil
+import subprocess
+import sys
 import tempfile
 
 import numpy as np
@@ -53,14 +58,29 @@ def test_there_are_enough_of_them_and_a_seed_gives_the_same():
     assert hostile_cases(seed=1) != CASES
 
 
-def test_each_is_a_message_or_a_good_record(folder):
+@pytest.fixture(scope="module")
+def bounded(folder, tmp_path_factory):
+    """Stem -> what preparing and what inspecting the pair gave, in a process that may not take much memory or time."""
+    pairs = [
+        (case.name, f"{folder}/images/{case.name}{case.extension}", f"{folder}/masks/{case.name}.png") for case in CASES
+    ]
+    results = tmp_path_factory.mktemp("bounded") / "results"
+    argv = [sys.executable, pathlib.Path(__file__).with_name("bounded_run.py"), results]
+    done = subprocess.run(argv, input=json.dumps(pairs), capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, f"died at {done.stdout.splitlines()[-1:]}: {done.stderr}"
+    return pickle.loads(results.read_bytes())
+
+
+def test_each_is_a_message_or_a_good_record(folder, bounded):
     wrong = {}
     for case in CASES:
         image, mask = folder / "images" / f"{case.name}{case.extension}", folder / "masks" / f"{case.name}.png"
-        result = prepare(Pair(case.name, image.name, str(image), str(mask)), RECIPE)
+        result, _ = bounded[case.name]
         good = isinstance(result, Prepared)
         if good:
             faults = faults_of(result.image.encoded, result.mask.encoded, result.image.height, result.image.width)
+        elif isinstance(result, str):
+            faults = [result]  # a traceback
         else:
             faults = [] if result else ["neither a record nor a problem"]
             faults += [f"file {each.file}" for each in result if each.file not in (str(image), str(mask))]
@@ -69,6 +89,18 @@ def test_each_is_a_message_or_a_good_record(folder):
             faults.append("a record" if good else str(result))
         if faults:
             wrong[case.name] = faults
+    assert wrong == {}
+
+
+def test_each_can_be_inspected(bounded):
+    """What conversion refuses is a fault, or the image and the mask differ in size."""
+    wrong = {}
+    for case in CASES:
+        prepared, facts = bounded[case.name]
+        if isinstance(facts, str) or isinstance(prepared, Prepared) != (
+            not facts.faults and facts.size == facts.mask_size
+        ):
+            wrong[case.name] = facts, prepared
     assert wrong == {}
 
 
@@ -81,7 +113,7 @@ def status_of(folder, output, capfd, **flags) -> tuple[int, str]:
 
 
 def test_all_in_one_run_are_converted_or_listed(folder, oddities, tmp_path, capfd):
-    status, message = status_of(folder, tmp_path / "out", capfd, on_error="skip")
+    status, message = status_of(folder, tmp_path / "out", capfd, on_error="skip", workers=2)
     assert status == 0
     assert "Traceback" not in message
     data = records.read_dataset(str(tmp_path / "out"))
@@ -145,8 +177,29 @@ def test_files_that_may_not_be_read():
     ]
 
 
-def test_a_full_disk_is_a_message_and_leaves_no_shard(folder, tmp_path, capfd):
-    """The limit on the size of a file stands for it: writing beyond fails as on a full disk, EFBIG for ENOSPC."""
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 64 KiB, where this process may mount one."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = shutil.which("mount")
+    command = [mount, "-t", "tmpfs", "-o", "size=64k", "none", str(path)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a disk")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def test_a_full_disk_is_a_message_and_leaves_no_shard(folder, small_disk, capfd):
+    status, message = status_of(folder, small_disk / "out", capfd, on_error="skip", num_shards=1)
+    assert status == 1
+    assert "train-00000-of-00001.tfrecord: cannot be written: " in message
+    assert "No space left on device" in message
+    assert not (small_disk / "out").exists()
+
+
+def test_a_file_that_grows_too_large_is_a_message_and_leaves_no_shard(folder, tmp_path, capfd):
+    """The limit on the size of a file stands for a full disk where none can be mounted: EFBIG for ENOSPC."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:

@@ -1,9 +1,16 @@
 """The commands as a shell sees them: --help, exit statuses, one-line errors, no TensorFlow before it is needed."""
 
+import dataclasses
+import os
+import pathlib
+import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
+
+from kseg import command
 
 COMMANDS = {
     "convert-dataset": "data_tools.convert",
@@ -58,3 +65,37 @@ def test_a_run_that_cannot_be_done_is_one_line_and_status_1(tmp_path):
     expected = f"kseg-train: {tmp_path}/dataset.json: not there; expected a folder that convert-dataset wrote\n"
     assert (done.returncode, done.stderr) == (1, expected)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_ends_quietly_when_its_reader_does():
+    """`| head`: the pipe is closed before anything is written to it."""
+    read, write = os.pipe()
+    os.close(read)
+    code = "import sys; sys.argv = ['x', '--helpfull']\nfrom data_tools.demo import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@dataclasses.dataclass(frozen=True)
+class NoFlags:
+    """Of a command that has none."""
+
+
+def test_sigterm_clears_what_is_temporary_and_ends_with_143(tmp_path, capsys):
+    """As clusters end a job; by default Python would leave the folder."""
+    there = []
+
+    def run(config):
+        with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+            pathlib.Path(folder, "copy").write_bytes(b"1")
+            there.extend(tmp_path.iterdir())
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("went on after SIGTERM")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        command.launch("some", "does nothing", NoFlags, run, ["some"])
+    assert (end.value.code, capsys.readouterr().err) == (143, "some: terminated\n")
+    assert there and list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -66,7 +66,7 @@ def test_steps_of_an_epoch(tiny_data, capsys):
     assert "warning: --num_training_samples=9, but train has 6 pictures" in capsys.readouterr().out
 
 
-def test_skipped_records_leave_the_training_that_the_others_would_make(tiny_data, tmp_path):
+def test_skipped_records_leave_the_training_that_the_others_would_make(tiny_data, tmp_path, capsys):
     damaged = pathlib.Path(shutil.copytree(tiny_data, tmp_path / "damaged"))
     without = pathlib.Path(shutil.copytree(tiny_data, tmp_path / "without"))
     path = damaged / records.shard_name("train", 0, 2)
@@ -89,6 +89,8 @@ def test_skipped_records_leave_the_training_that_the_others_would_make(tiny_data
         assert contents[0] == contents[1]
     with plan(str(damaged), on_bad_record="skip", num_training_samples=8, **flags).shards as shards:
         assert shards.open("train").examples == 5
+    assert "warning: the run counts 8 pictures an epoch (" in (out := capsys.readouterr().out)
+    assert "train now has 5 good ones" in out
 
 
 def test_a_training_without_an_update_is_refused(tiny_data):

@@ -65,7 +65,9 @@ def test_refusing_names_file_and_record(data, scratch):
     whole = shard(data, 1).read_bytes()
     size = rf"; {len(whole) - 9} bytes, dataset\.json says {len(whole)}"
     shard(data, 1).write_bytes(whole[:-9])
-    with pytest.raises(RunError, match=rf"{shard(data, 1)}: record 2: cut off: \d+ of \d+ bytes are there{size}{mend}"):
+    with pytest.raises(
+        RunError, match=rf"{shard(data, 1)}: record 2 \(5.jpg\): cut off: \d+ of \d+ bytes are there{size}{mend}"
+    ):
         shards(data, "refuse").open("train")
     shard(data, 1).unlink()
     missing = r": records 0 to 2: listed in dataset\.json but not there"
@@ -80,6 +82,15 @@ def test_refusing_sound_records_that_dataset_json_does_not_describe(data):
     shutil.copy(data / "validation-00000-of-00001.tfrecord", shard(data, 0))
     with pytest.raises(RunError, match=rf"{shard(data, 0)}: \d+ bytes, dataset\.json says {described}; run convert"):
         shards(data, "refuse").open("train")
+
+
+def test_skipping_tells_of_a_sound_shard_of_other_content(data, capsys):
+    """A copy of another shard; dataset.json says its size too."""
+    shutil.copy(data / "validation-00000-of-00001.tfrecord", shard(data, 0))
+    with shards(data) as opened:
+        assert opened.open("train").examples == 6
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"warning: {shard(data, 0)}: sound, but not the shard that dataset.json describes")
 
 
 def test_skipping_leaves_out_what_is_damaged_and_says_so(data, scratch, capsys):

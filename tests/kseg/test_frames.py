@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kseg.data.frames import read_frames
+from kseg.frames import read_frames
 
 LENGTHS = [40, 1, 300, 5000]
 STARTS = [0, 56, 73, 389]  # each frame is 16 bytes longer than its data
@@ -96,7 +96,7 @@ def test_bytes_put_in_lose_what_they_belong_to(content, frames_of):
 
 
 def test_headers_are_found_across_blocks(content, frames_of, monkeypatch):
-    monkeypatch.setattr("kseg.data.frames.BLOCK", 13)
+    monkeypatch.setattr("kseg.frames.BLOCK", 13)
     frames = frames_of(b"\0" * 50 + content[:-1] + content)
     assert [frame.fault is None for frame in frames] == [False, True, True, True, False, True, True, True, True]
 

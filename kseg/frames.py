@@ -40,10 +40,14 @@ class Frame:
     measured: bool = True
 
 
-def read_frames(path: str) -> Iterator[Frame]:
+def read_frames(path: str, digest=None) -> Iterator[Frame]:
     """Every byte of a TFRecord file, as frames in order.
 
     After damage it goes on at the next 12 bytes whose checksum makes them a header (by chance: once in 2^32 places).
+
+    Args:
+        path: local or remote.
+        digest: of hashlib, gets the bytes of all frames without a fault: the whole file where there is none.
 
     Raises:
         tf.errors.OpError: if the file is not there or cannot be read.
@@ -52,12 +56,12 @@ def read_frames(path: str) -> Iterator[Frame]:
     with tf.io.gfile.GFile(storage.prepare(path), "rb") as file, tempfile.TemporaryDirectory() as folder:
         offset = 0
         while offset < size:
-            frame = _frame_at(file, offset, size, f"{folder}/frame")
+            frame = _frame_at(file, offset, size, f"{folder}/frame", digest)
             yield frame
             offset += frame.size
 
 
-def _frame_at(file, offset: int, size: int, scratch: str) -> Frame:
+def _frame_at(file, offset: int, size: int, scratch: str, digest) -> Frame:
     """The frame that begins at `offset` of a file of `size` bytes; `scratch` names a file to overwrite."""
     header = _read(file, offset, HEADER)
     length = _data_length(header)
@@ -69,6 +73,8 @@ def _frame_at(file, offset: int, size: int, scratch: str) -> Frame:
     if end <= size:
         rest = _read(file, offset + HEADER, length + FOOTER)
         if _is_intact(header + rest, scratch):
+            if digest is not None:
+                digest.update(header + rest)
             return Frame(offset, end - offset, rest[:-FOOTER], None)
         # Where bytes are missing, what the length spans may hold the beginnings of the frames after this one.
         following = _next_header(file, offset + HEADER, min(size, end + HEADER))
