@@ -95,11 +95,28 @@ def _labels(config, offered: Offered, table: ColorTable | None) -> LabelMap | No
         return LabelMap(table.names, table.colors)
     else:
         return offered.labels
+    if config.classes is not None and table is not None and config.label_map is None and labels.names != table.names:
+        raise UsageError(_differing(config, labels, table))
     for known in filter(None, (table, offered.labels)):
         if len(known.names) == labels.num_classes and config.label_map is None:
             names = labels.names if config.classes is not None else known.names
             return LabelMap(names, tuple(known.colors))
     return labels
+
+
+def _differing(config, labels: LabelMap, table: ColorTable) -> str:
+    """What is wrong where the table's classes are not those of --classes: their order is what numbers them."""
+    first = next(
+        (at for at, names in enumerate(zip(labels.names, table.names, strict=False)) if names[0] != names[1]), None
+    )
+    if first is None:
+        found = f"{labels.num_classes} classes, but {len(table.names)} in the table"
+    else:
+        found = f"class {first} is {labels.names[first]!r}, but {table.names[first]!r} in the table"
+    return (
+        f"--classes={config.classes}, --colors={config.colors}: {found}; allowed: the same names in the same order "
+        "(name the colours as the classes, or leave --classes out)"
+    )
 
 
 def _encoding(config, offered: Offered, table, labels: LabelMap | None, split: str) -> Encoding | None:

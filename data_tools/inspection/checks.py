@@ -10,6 +10,7 @@ from data_tools.inspection.meaning import Meaning
 from data_tools.pairs import Problem
 
 SHOWN = 3  # groups of duplicates that a message names
+HABIT = 0.2  # share of the masks: so many equal ones are meant so, as of a camera that does not move
 PAIRING = {  # how the text of a Problem of pairing starts -> the kind of the Finding, and what is said of such files
     "no mask ": ("image_without_mask", "images have no mask"),
     "no image ": ("mask_without_image", "masks have no image"),
@@ -135,7 +136,8 @@ def _repeated_masks(pictures: Sequence[PictureFacts], alike: set[frozenset]) -> 
             f"name? {_named(repeated, of_masks=True)}"
         )
         files = tuple(sorted(one.mask_name for ones in repeated for one in ones))
-        yield Finding("warning", "repeated_mask", text, files)
+        level = "warning" if len(files) > max(2, HABIT * len(pictures)) else "error"
+        yield Finding(level, "repeated_mask", text, files)
 
 
 def _counted(groups: Sequence[Sequence[PictureFacts]]) -> str:

@@ -4,6 +4,8 @@ import collections
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from data_tools.inspection import duplicates
 from data_tools.inspection.alignment import TURNS
 from data_tools.inspection.facts import Finding, PictureFacts, SplitFacts
@@ -13,9 +15,12 @@ TRAIN = "train"
 MOSTLY = 0.5  # share of a split's pixels
 FEW = 0.2  # share of a split's masks: constant ones beyond are a habit of the data set, as of one for cracks
 # Of alignment.fits. Where images and masks fit on the whole (median from FITTING on; CamVid has 1.67, made-up scenes
-# 1.4), a mask that fits better when turned, by FITS_BETTER, and well then, was drawn for the turned image. Right masks
-# have 0.962 at most in 901 pictures of both; of turned ones 99.8 % (CamVid) and 98 % (made-up) are found.
-FITTING, FITS, FITS_BETTER = 1.2, 1.1, 1.08
+# 1.4), a mask that fits better when turned, by FITS_BETTER, and nearly as well then as the usual one, was drawn for the
+# turned image. Right masks of CamVid have 0.962 at most, merged to three classes 1.12; road against the rest 1.63, and
+# lines of text on pages 1.13 of all: two classes say too little, and where the masks of a set differ much in how much
+# better they fit as they are, one must stand out from them. Of turned ones 98 % (CamVid) and 80 % (made-up) are found.
+FITTING, FITS_BETTER, NEARLY = 1.2, 1.1, 0.7
+FEWEST_CLASSES, SPREADS = 3, 5
 SMALLEST = 17  # pixels: kseg-train's crops are larger than 16
 BLANK = duplicates.FLAT
 
@@ -115,19 +120,25 @@ def _turned(pictures: Sequence[PictureFacts]) -> Iterator[Finding]:
     images = collections.defaultdict(set)
     for one in pictures:
         images[one.mask_digest].add(one.digest)
-    measured = [one for one in pictures if one.fits and len(images[one.mask_digest]) == 1]
-    if not measured or statistics.median(one.fits[0] for one in measured) < FITTING:
+    telling = [one for one in pictures if one.fits and len(one.values.keys() - {IGNORE}) >= FEWEST_CLASSES]
+    measured = [one for one in telling if len(images[one.mask_digest]) == 1]
+    usual = statistics.median(one.fits[0] for one in measured) if measured else 0
+    if usual < FITTING:
         return
+    better = np.array([max(one.fits[1:]) / one.fits[0] for one in measured])
+    # The lower half tells the spread: masks that are turned, up to half of all, are in the upper one.
+    low, middle = np.quantile(better, (0.25, 0.5))
+    least = max(FITS_BETTER, middle + SPREADS * (middle - low))
     by_turn = collections.defaultdict(list)
-    for one in measured:
+    for one, times in zip(measured, better, strict=True):
         fit = max(one.fits[1:])
-        if fit >= FITS and fit >= FITS_BETTER * one.fits[0]:
+        if times >= least and fit >= NEARLY * usual:
             by_turn[list(TURNS)[one.fits.index(fit) - 1]].append(one)
     for turn, ones in by_turn.items():
         stored = sum(one.turn != 1 for one in ones)
         exif = f" ({stored} of the images carry an EXIF orientation that the mask does not follow)" if stored else ""
         text = f"{len(ones)} masks would lie better on their image {turn}{exif}: look at the overlays"
-        yield Finding("warning", "turned_mask", text, _names(ones))
+        yield Finding("error", "turned_mask", text, _names(ones))
 
 
 def _names(pictures: Sequence[PictureFacts]) -> tuple[str, ...]:

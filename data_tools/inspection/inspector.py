@@ -76,7 +76,7 @@ def inspect(config) -> Inspection:
     findings = checks.find_all(splits, meaning, scanned.encodings, scanned.problems, scanned.faults)
     figures = {split: SplitFacts.of(ones, meaning.labels.num_classes) for split, ones in splits.items()}
     given = config.given if scanned.kept is None else None
-    suggestions = suggest.suggest(config.folder, meaning, figures, given)
+    suggestions = suggest.suggest(config.folder, meaning, figures, given, findings)
     suggestions[suggest.SUMMARY] = suggest.summary(config.named, meaning, figures, findings)
     shown = {
         split: tuple(

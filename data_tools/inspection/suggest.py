@@ -5,16 +5,23 @@ import json
 from collections.abc import Mapping, Sequence
 
 from data_tools.inspection.class_checks import TRAIN
-from data_tools.inspection.facts import Finding, SplitFacts
-from data_tools.inspection.meaning import RARE_COLOR, Meaning
+from data_tools.inspection.facts import LEVELS, Finding, SplitFacts
+from data_tools.inspection.meaning import OFF_BY_ONE, RARE_COLOR, VOID, Meaning
 from kseg import storage
+from kseg.labels import IGNORE
 
 CONVERT_FLAGS, TRAIN_FLAGS, SUMMARY = "convert.flags", "train.flags", "summary.json"
 COLORS, CLASSES, LABEL_MAP = "colors.txt", "classes.txt", "{split}_label_map.json"
+# Findings after which classes were, or may have been, counted as others: weights of such counts would train wrong.
+MISREAD = ("unknown_values", "palette_order", "blurred_masks", "rgb_masks", "unknown_colors", "one_bit_masks")
 
 
 def suggest(
-    folder: str, meaning: Meaning, splits: Mapping[str, SplitFacts], given: Mapping[str, str] | None
+    folder: str,
+    meaning: Meaning,
+    splits: Mapping[str, SplitFacts],
+    given: Mapping[str, str] | None,
+    findings: Sequence[Finding] = (),
 ) -> dict[str, str]:
     """What the data set needs beyond what the user said.
 
@@ -23,49 +30,102 @@ def suggest(
         meaning: what the masks' values are taken for.
         splits: the figures by split.
         given: flags of convert-dataset, by name, that the user gave; None where the data set is converted already.
+        findings: what is wrong.
 
     Returns:
-        File name -> content: train.flags with class weights; before conversion convert.flags with where the pictures
-        are, the classes and how the masks say them, a label map a split where one is needed, colors.txt for RGB masks,
-        classes.txt where the classes have no names.
+        File name -> content: train.flags with class weights, unless masks were misread; before conversion convert.flags
+        with where the pictures are, the classes and how the masks say them, a label map a split where one is needed,
+        colors.txt for RGB masks, classes.txt where the classes have no names.
     """
-    files = {TRAIN_FLAGS: _train_flags(meaning, splits)}
+    files = {TRAIN_FLAGS: _train_flags(meaning, splits, findings)}
     if given is None:
         return files
     flags = dict(given)
     if meaning.colors is not None:
         files[COLORS] = _colors(meaning)
         flags["colors"] = meaning.built_in or storage.join(folder, COLORS)
-        if len(meaning.colors.names) != meaning.labels.num_classes:  # the table then says how many classes there are
+        if not meaning.built_in or meaning.colors.names != meaning.labels.names:
+            # The table says how many classes there are, and in which order: names in another would be mixed up.
             flags = {name: value for name, value in flags.items() if name not in ("classes", "num_classes")}
     elif not meaning.known:
         files[CLASSES] = "\n".join(meaning.labels.names) + "\n"
         flags["classes"] = storage.join(folder, CLASSES)
-    if meaning.maps:
-        for split in splits:
-            files[LABEL_MAP.format(split=split)] = _label_map(meaning, split)
-        flags["label_map"] = folder
+    added, maps, choices = _numbering(folder, meaning, splits, flags.get("ignore_values"))
+    files |= maps
     lines = ["# convert-dataset --flagfile=THIS --output=FOLDER reads the masks as inspect-dataset took them"]
-    lines += [f"--{name}={value}" for name, value in flags.items()]
+    lines += [f"--{name}={value}" for name, value in (flags | added).items()]
+    lines += choices
     return files | {CONVERT_FLAGS: "\n".join(lines) + "\n"}
 
 
+def _numbering(
+    folder: str, meaning: Meaning, splits: Mapping[str, SplitFacts], ignored: str | None
+) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Flags that number the classes from 0, label maps (file name -> content), and lines to choose from.
+
+    `ignored`: --ignore_values as the user gave it.
+    """
+    flags, files = {}, {}
+    if meaning.ignored:
+        flags["ignore_values"] = ",".join([*filter(None, [ignored]), *map(str, meaning.ignored)])
+    mapped = {split: cause for split, cause in meaning.causes.items() if cause != VOID}
+    if mapped.keys() == splits.keys() and {*mapped.values()} == {OFF_BY_ONE}:
+        return flags | {"reduce_zero_label": "True"}, files, []
+    if mapped:
+        flags["label_map"] = folder
+    if mapped or (meaning.doubts and meaning.doubts.keys() != splits.keys()):
+        files = {LABEL_MAP.format(split=split): _label_map(meaning, split) for split in splits}
+    return flags, files, _choices(folder, meaning, splits, bool(mapped))
+
+
+def _choices(folder: str, meaning: Meaning, splits: Mapping[str, SplitFacts], mapped: bool) -> list[str]:
+    """Lines of convert.flags for the user to choose from, where a split's numbering is in doubt.
+
+    Args:
+        folder: where the label maps lie.
+        meaning: has the doubts.
+        splits: all.
+        mapped: whether they are in use for another reason; they then cannot be taken up for this one.
+    """
+    if not meaning.doubts:
+        return []
+    lines = [f"# {split}: 0 to {top} where the classes are 0 to {top - 1}" for split, top in meaning.doubts.items()]
+    counted = "--reduce_zero_label" if meaning.doubts.keys() == splits.keys() else f"--label_map={folder}"
+    tops = ",".join(map(str, sorted({*meaning.doubts.values()})))
+    if not mapped:
+        lines += ["# if classes are counted from 1 there, and 0 is ignored:", f"#{counted}"]
+    lines += [f"# if {tops} is what is ignored:", f"#--ignore_values={tops}"]
+    return lines
+
+
 def _label_map(meaning: Meaning, split: str) -> str:
-    """The original's form: class -> value, or values, in the file; one that changes nothing where none is needed."""
+    """The original's form: class -> value, or values, in the file; one that changes nothing where none is needed.
+
+    Where the numbering is in doubt, it is that for classes counted from 1.
+    """
     values = {}
-    identity = {number: number for number in range(meaning.labels.num_classes)}
-    for value, number in sorted(meaning.maps.get(split, identity).items()):
-        values.setdefault(number, []).append(value)
+    row = {number: number for number in range(meaning.labels.num_classes)}
+    if split in meaning.doubts:
+        row = {0: IGNORE} | {number + 1: number for number in row}
+    for value, number in sorted(meaning.maps.get(split, row).items()):
+        if value not in meaning.ignored:  # --ignore_values says it
+            values.setdefault(number, []).append(value)
     numbers = {str(number): found[0] if len(found) == 1 else found for number, found in sorted(values.items())}
     return json.dumps({"map": numbers}) + "\n"
 
 
-def _train_flags(meaning: Meaning, splits: Mapping[str, SplitFacts]) -> str:
+def _train_flags(meaning: Meaning, splits: Mapping[str, SplitFacts], findings: Sequence[Finding]) -> str:
     lines = ["# kseg-train --flagfile=THIS", f"--num_classes={meaning.labels.num_classes}"]
-    weights = class_weights(splits)
-    if weights:
+    if is_misread(findings):
+        lines.append("# no class weights: errors of the masks make the counts of pixels uncertain; mend them first")
+    elif weights := class_weights(splits):
         lines.append(f"--class_weights={','.join(f'{weight:.6g}' for weight in weights)}")
     return "\n".join(lines) + "\n"
+
+
+def is_misread(findings: Sequence[Finding]) -> bool:
+    """Whether an error concerns what the masks' values mean, so that the figures of the classes are uncertain."""
+    return any(finding.level == LEVELS[0] and finding.kind in MISREAD for finding in findings)
 
 
 def class_weights(splits: Mapping[str, SplitFacts]) -> tuple[float, ...]:
@@ -116,6 +176,7 @@ def summary(path: str, meaning: Meaning, splits: Mapping[str, SplitFacts], findi
             "ignored_pixels": facts.ignored_pixels,
         }
     value = {"path": path, "classes_known": meaning.known} | meaning.labels.to_dict()
-    value |= {"splits": figures, "class_weights": list(class_weights(splits))}
+    weights = () if is_misread(findings) else class_weights(splits)
+    value |= {"splits": figures, "class_weights": list(weights)}
     value["findings"] = [dataclasses.asdict(finding) for finding in findings]
     return json.dumps(value, indent=2) + "\n"

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from data_tools.encoding import INDEX, UNMAPPED, Encoding
 from data_tools.inspection.facts import Fault, Finding, PictureFacts
-from data_tools.inspection.meaning import RARE_COLOR, SMOOTHED, Meaning, majority_palette
+from data_tools.inspection.meaning import RARE_COLOR, SMOOTHED, Meaning
 from data_tools.inspection.scaling import scaling
 from kseg.labels import IGNORE
 
 SHOWN = 6  # values or colours that a message names
-STRAY_VALUES = 8  # values that are no class in one mask: so many are no other numbering, but noise
+STRAY_VALUES = 8  # values that are no class in one mask: so many may be noise, if there are slopes as well
+SLOPES = 0.05  # PictureFacts.ramps of noise: right masks of CamVid have 0.033 at most, saved as JPEG 0.2
+ONE_BIT = "1-bit grey"
 RARE_COLORS = 16  # colours of less than RARE_COLOR of the pixels in one mask: its borders are smoothed
 FAULTS = {  # kinds that scanning finds, and what is said of such files
     "unreadable_image": "cannot be read as images",
@@ -19,7 +21,7 @@ FAULTS = {  # kinds that scanning finds, and what is said of such files
     "unusable_mask": "are masks of a kind that says no class clearly",
     "missing_shard": "are missing",
     "changed_shard": "are not as they were written",
-    "damaged_record": "cannot be read as records",
+    "damaged_record": "are no records that training takes",
 }
 
 
@@ -48,19 +50,30 @@ def value_findings(
     by_values = [one for one in pictures if one.values and not _by_colors(one, encodings)]
     unknown = {id(one): unknown_values(one, meaning, encodings) for one in by_values}
     scaled = [one for one in by_values if _is_scaled_alone(one, unknown[id(one)], meaning)]
-    blurred = [one for one in by_values if one.ramps >= SMOOTHED or len(unknown[id(one)]) >= STRAY_VALUES]
-    blurred = [one for one in blurred if one not in scaled]
+    told = {id(one) for one in scaled}
+    blurred = [one for one in by_values if id(one) not in told and _is_blurred(one, unknown[id(one)])]
     blurred += [one for one in pictures if one.colors and _has_rare_colors(one, encodings)]
-    told = {id(one) for one in scaled + blurred}
+    told |= {id(one) for one in blurred}
     yield from _blurred(blurred)
     yield from _scaled_splits(by_values, meaning)
     yield from _scaled_masks(scaled)
+    misread = [one for one in by_values if id(one) not in told and _is_misordered(one, meaning)]
+    yield from _palettes(misread)
+    told |= {id(one) for one in misread}
+    yield from _doubts([one for one in by_values if id(one) not in told], meaning)
     strange = [one for one in by_values if unknown[id(one)] and id(one) not in told]
     yield from _unknown([(one, unknown[id(one)]) for one in strange], meaning)
     yield from _colored([one for one in pictures if one.colors and id(one) not in told], meaning, encodings)
-    yield from _palettes([one for one in by_values if id(one) not in told], meaning, encodings)
     told |= {id(one) for one in strange}
     yield from _mixed([one for one in pictures if id(one) not in told])
+
+
+def _is_blurred(one: PictureFacts, unknown: Mapping[int, int]) -> bool:
+    return one.ramps >= SMOOTHED or (len(unknown) >= STRAY_VALUES and one.ramps >= SLOPES)
+
+
+def _is_misordered(one: PictureFacts, meaning: Meaning) -> bool:
+    return (one.split, one.name) in meaning.misread or any(fault.kind == "palette_order" for fault in one.faults)
 
 
 def _by_colors(one: PictureFacts, encodings: Mapping[str, Encoding | None]) -> bool:
@@ -70,12 +83,19 @@ def _by_colors(one: PictureFacts, encodings: Mapping[str, Encoding | None]) -> b
 
 
 def unknown_values(one: PictureFacts, meaning: Meaning, encodings: Mapping[str, Encoding | None]) -> dict[int, int]:
-    """Values of a mask that are no class, and their pixels; none where the user has such pixels ignored."""
+    """Values of a mask that are no class, and their pixels; none where the user has such pixels ignored.
+
+    Of a split whose numbering is in doubt nothing is unknown: that is told of as a whole.
+    """
     encoding = encodings[one.split]
-    if encoding is not None and encoding.unmapped != "refuse":
+    if one.split in meaning.doubts or (encoding is not None and encoding.unmapped != "refuse"):
         return {}
     table = meaning.table(one.split, encoding)
-    return {value: pixels for value, pixels in one.values.items() if table[value] == UNMAPPED}
+    return {
+        value: pixels
+        for value, pixels in one.values.items()
+        if table[value] == UNMAPPED or (value in meaning.ignored and one.split in meaning.maps)
+    }
 
 
 def _has_rare_colors(one: PictureFacts, encodings: Mapping[str, Encoding | None]) -> bool:
@@ -108,8 +128,8 @@ def _scaled_splits(pictures: list[PictureFacts], meaning: Meaning) -> Iterator[F
         ),
         "off_by_one": (
             "error",
-            "the masks of {split} count the classes from 1 ({values}), and 0 does not occur: "
-            "--label_map={split}_label_map.json, which is suggested, or --reduce_zero_label counts them from 0",
+            "the masks of {split} count the classes from 1 ({values}), and 0 {zero}: {mend}, which is suggested, "
+            "counts them from 0",
         ),
         "sparse_values": (
             "warning",
@@ -119,8 +139,12 @@ def _scaled_splits(pictures: list[PictureFacts], meaning: Meaning) -> Iterator[F
         ),
     }
     for split, cause in meaning.causes.items():
+        if cause not in texts:
+            continue
         level, text = texts[cause]
         every_split = {one.split for one in pictures} <= {name for name, why in meaning.causes.items() if why == cause}
+        zero = any(0 in one.values for one in pictures if one.split == split)
+        mend = "--reduce_zero_label" if every_split else f"--label_map={split}_label_map.json"
         if cause == "off_by_one" and not meaning.known and every_split:
             level = "warning"  # class 0 would be there for nothing, but no pixel has a wrong label
         used = {number for number in meaning.maps[split].values() if number != IGNORE}
@@ -128,7 +152,8 @@ def _scaled_splits(pictures: list[PictureFacts], meaning: Meaning) -> Iterator[F
         if IGNORE in meaning.maps[split]:
             values.append(IGNORE)
         files = _names([one for one in pictures if one.split == split])
-        text = text.format(split=split, values=_listed(values), classes=f"0 to {max(used)}")
+        words = "looks like what is ignored, a little of most masks" if zero else "does not occur"
+        text = text.format(split=split, values=_listed(values), classes=f"0 to {max(used)}", zero=words, mend=mend)
         yield Finding(level, cause, text, files)
 
 
@@ -151,6 +176,20 @@ def _scaled_masks(pictures: list[PictureFacts]) -> Iterator[Finding]:
         yield Finding("error", "scaled_masks", text, _names(pictures))
 
 
+def _doubts(pictures: list[PictureFacts], meaning: Meaning) -> Iterator[Finding]:
+    """Splits that use one number more than there are classes, and no 255."""
+    every_split = {one.split for one in pictures} <= meaning.doubts.keys()
+    mend = "--reduce_zero_label" if every_split else "a label map for this split"
+    for split, top in meaning.doubts.items():
+        text = (
+            f"the masks of {split} hold 0 to {top} and no {IGNORE}, where the classes are 0 to {top - 1}: either they "
+            f"are counted from 1 and 0 is ignored ({mend}), or "
+            f"{top} is what is ignored (--ignore_values={top}), or a class is missing from the list; convert.flags "
+            "has the lines to choose from"
+        )
+        yield Finding("error", "unknown_values", text, _names([one for one in pictures if one.split == split]))
+
+
 def _unknown(strange: list[tuple[PictureFacts, dict[int, int]]], meaning: Meaning) -> Iterator[Finding]:
     if not strange:
         return
@@ -159,15 +198,25 @@ def _unknown(strange: list[tuple[PictureFacts, dict[int, int]]], meaning: Meanin
         counts.update(values)
     top = meaning.labels.num_classes
     words = _listed([f"{value} ({pixels} pixels)" for value, pixels in sorted(counts.items())])
-    hint = ""
-    if set(counts) == {top}:
+    files = _names([one for one, _ in strange])
+    if counts.keys() <= {*meaning.ignored}:
+        values = ",".join(map(str, sorted(counts)))
+        text = (
+            f"{len(strange)} masks hold {words}, far above the classes 0 to {top - 1}: one more value for what is "
+            f"ignored? --ignore_values={values}, which is suggested, makes it {IGNORE}"
+        )
+        yield Finding("error", "unknown_values", text, files)
+        return
+    taken = f"classes are 0 to {top - 1}" if meaning.known else f"the classes are taken for 0 to {top - 1}"
+    mend = "correct them, or leave such pixels out by --unmapped=ignore or --ignore_values"
+    if top in counts:
+        if not meaning.known:
+            mend = f"if {top} is a class, say --num_classes={top + 1}; else {mend}"
         shifted = sum(0 not in one.values for one, _ in strange)
-        hint = f"; {shifted} of them have no 0: is 1 added to every class?" if shifted else ""
-    text = (
-        f"{len(strange)} masks hold values that are no class: {words}; classes are 0 to {top - 1}, {IGNORE} = ignore"
-        f"{hint}; correct them, or leave such pixels out by --unmapped=ignore or --ignore_values"
-    )
-    yield Finding("error", "unknown_values", text, _names([one for one, _ in strange]))
+        if set(counts) == {top} and shifted:
+            mend = f"{shifted} of them have no 0: is 1 added to every class? Correct them"
+    text = f"{len(strange)} masks hold values that are no class: {words}; {taken}, {IGNORE} = ignore; {mend}"
+    yield Finding("error", "unknown_values", text, files)
 
 
 def _colored(
@@ -182,7 +231,10 @@ def _colored(
         if meaning.built_in:
             mend = f"their colours are those of {meaning.built_in}: --colors={meaning.built_in}"
         elif meaning.colors is not None:
-            mend = "--colors=colors.txt, which is suggested, says which colour is which class"
+            mend = (
+                "--colors=colors.txt, which is suggested, lists the colours by their pixels, most first: put its lines "
+                "in the order of the classes, and fill in the names there, before you convert"
+            )
         text = f"{len(unexplained)} masks are RGB, and colours are no class numbers; {mend}"
         yield Finding("error", "rgb_masks", text, _names(unexplained))
     faulty = [one for one in with_table if any(fault.kind == "unknown_colors" for fault in one.faults)]
@@ -192,19 +244,8 @@ def _colored(
         yield Finding("error", "unknown_colors", text, _names(faulty))
 
 
-def _palettes(
-    pictures: list[PictureFacts], meaning: Meaning, encodings: Mapping[str, Encoding | None]
-) -> Iterator[Finding]:
+def _palettes(odd: list[PictureFacts]) -> Iterator[Finding]:
     """Palette masks that say by one index what most say by another: a program put the colours in its own order."""
-    usual = majority_palette(one for one in pictures if not unknown_values(one, meaning, encodings))
-    index_of = {color: index for index, color in usual.items()}
-    twice = len(index_of) < len(usual)  # two indices of one colour: what is what is not to be told
-    odd = [
-        one
-        for one in pictures
-        if (not twice and any(index_of.get(color, index) != index for index, color in one.palette.items()))
-        or any(fault.kind == "palette_order" for fault in one.faults)
-    ]
     if odd:
         text = (
             f"{len(odd)} palette masks have the usual colours under other indices, so that their classes are mixed up; "
@@ -220,6 +261,17 @@ def _mixed(pictures: Sequence[PictureFacts]) -> Iterator[Finding]:
     if len(kinds) > 1:
         usual = kinds.most_common(1)[0][0]
         odd = [one for one in sound if one.mask_kind != usual]
+        single = [one for one in odd if one.mask_kind == ONE_BIT]
+        most = max(len(one.values.keys() - {IGNORE}) for one in sound if one.mask_kind == usual)
+        if single and most > 2:
+            text = (
+                f"{len(single)} masks have 1 bit, which says 0 and 1 alone, among {kinds[usual]} {usual} ones with up "
+                f"to {most} classes each: were the others lost? Export them anew"
+            )
+            yield Finding("error", "one_bit_masks", text, _names(single))
+            odd = [one for one in odd if one.mask_kind != ONE_BIT]
+            if not odd:
+                return
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         text = f"masks of several kinds: {counts}; they may come from different tools: do their values mean the same?"
         yield Finding("warning", "mixed_mask_kinds", text, _names(odd))

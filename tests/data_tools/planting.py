@@ -125,23 +125,23 @@ def image_lying_by_exif(tree, split, stem):
 
 
 def image_upside_down_by_exif(tree, split, stem):
-    return [(WARNING, "turned_mask", _turned_by_exif(tree, split, stem, 3))]
+    return [(ERROR, "turned_mask", _turned_by_exif(tree, split, stem, 3))]
 
 
 def mask_mirrored(tree, split, stem):
     mirrored = np.ascontiguousarray(tree.values(split, stem)[:, ::-1])
-    return [(WARNING, "turned_mask", tree.put_values(split, stem, mirrored))]
+    return [(ERROR, "turned_mask", tree.put_values(split, stem, mirrored))]
 
 
 def mask_upside_down(tree, split, stem):
     turned = np.ascontiguousarray(tree.values(split, stem)[::-1])
-    return [(WARNING, "turned_mask", tree.put_values(split, stem, turned))]
+    return [(ERROR, "turned_mask", tree.put_values(split, stem, turned))]
 
 
 def mask_of_another_image(tree, split, stem):
     other = min(tree.mask(split, stem).parent.glob("[!.]*.png"), key=lambda path: path.name.lower())
     tree.put(tree.mask(split, stem), other.read_bytes())
-    return [(WARNING, "repeated_mask", (tree.names(split, stem)[1], str(other.relative_to(tree.root))))]
+    return [(ERROR, "repeated_mask", (tree.names(split, stem)[1], str(other.relative_to(tree.root))))]
 
 
 def mask_scaled(tree, split, stem):
@@ -153,6 +153,17 @@ def mask_scaled(tree, split, stem):
 def mask_of_16_bits_scaled(tree, split, stem):
     values = tree.values(split, stem).astype(np.uint16)
     return [(ERROR, "scaled_masks", tree.put(tree.mask(split, stem), np.where(values == 255, 255, values * 256)))]
+
+
+def mask_brought_from_8_to_16_bits(tree, split, stem):
+    """As image programs do: 255 becomes 65535."""
+    wide = tree.values(split, stem).astype(np.uint16) * 257
+    return [(ERROR, "scaled_masks", tree.put(tree.mask(split, stem), wide))]
+
+
+def mask_of_1_bit(tree, split, stem):
+    one = Image.fromarray(tree.values(split, stem) == 1)
+    return [(ERROR, "one_bit_masks", tree.put(tree.mask(split, stem), one))]
 
 
 def mask_counted_from_1(tree, split, stem):
@@ -275,6 +286,7 @@ def _copied(tree, split, stem, target, change, change_mask, level, kind):
 
 
 FAULTS = [
+    *(mask_brought_from_8_to_16_bits, mask_of_1_bit),
     *(image_truncated, image_empty, image_is_a_web_page, mask_truncated, mask_is_a_jpeg, mask_was_a_jpeg),
     *(mask_resized_with_interpolation, mask_smoothed_in_color, mask_missing, mask_with_another_extension),
     *(image_missing, name_in_other_case, double_extension, trailing_space, twin_of_another_extension, hidden_files),

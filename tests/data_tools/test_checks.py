@@ -71,9 +71,11 @@ def test_the_same_file_within_and_across_splits():
 
 def test_one_mask_for_two_images():
     pictures = [picture(name, mask_digest="m") for name in "ab"]
-    assert found(*pictures) == [("warning", "repeated_mask", ("train/a.png", "train/b.png"))]
+    assert found(*pictures) == [("error", "repeated_mask", ("train/a.png", "train/b.png"))]
     flat = [dataclasses.replace(one, values={0: 1200}, classes=(1200, *[0] * 255)) for one in pictures]
     assert "repeated_mask" not in {kind for _, kind, _ in found(*flat)}
+    still = [picture(name, mask_digest="m") for name in "abc"]  # a camera that does not move
+    assert [(level, kind) for level, kind, _ in found(*still)] == [("warning", "repeated_mask")]
 
 
 def test_errors_come_first_and_messages_name_a_few_groups():

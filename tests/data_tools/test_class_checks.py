@@ -60,9 +60,24 @@ def test_sizes():
     assert pictures(picture(9, size=(17, 30), mask_size=(17, 30))) == []
 
 
+def lying(*fits: float, name: str, classes: int = 3) -> PictureFacts:
+    values = dict.fromkeys([*range(classes), 255], 9)
+    return picture(9, name=name, fits=fits, mask_digest=name, values=values)
+
+
 def test_turned_masks():
-    right = [picture(9, name=str(number), fits=(1.6, 1.0, 1.1, 0.9), mask_digest=str(number)) for number in range(4)]
-    mirrored = picture(9, name="m", fits=(1.1, 1.2, 1.0, 0.9), mask_digest="m")
-    assert pictures(*right, mirrored) == [("warning", "turned_mask", ("m.png",))]
-    assert pictures(*right, dataclasses.replace(mirrored, fits=(1.1, 1.15, 1.0, 0.9))) == []  # not by enough
+    right = [lying(1.6, 1.0, 1.1, 0.9, name=str(number)) for number in range(4)]
+    mirrored = lying(1.1, 1.4, 1.0, 0.9, name="m")
+    assert pictures(*right, mirrored) == [("error", "turned_mask", ("m.png",))]
+    assert pictures(*right, dataclasses.replace(mirrored, fits=(1.3, 1.4, 1.0, 0.9))) == []  # not by enough
+    assert pictures(*right, dataclasses.replace(mirrored, fits=(0.9, 1.1, 1.0, 0.9))) == []  # far worse than the others
     assert pictures(mirrored, mirrored, right[0]) == []  # where nothing fits well, turning means nothing
+
+
+def test_turned_masks_of_few_classes_or_where_all_fit_either_way():
+    """Road against the rest: a right mask of CamVid fits 1.6 times as well upside down. Lines of text fit others."""
+    binary = [lying(1.6, 1.0, 1.1, 0.9, name=str(number), classes=2) for number in range(4)]
+    assert pictures(*binary, lying(0.9, 1.0, 1.5, 0.9, name="b", classes=2)) == []
+    spread = [lying(1.4, 1.4 * times, 1.0, 0.9, name=str(times)) for times in (0.85, 0.92, 0.98, 1.02, 1.08)]
+    assert pictures(*spread, lying(1.25, 1.25 * 1.18, 1.0, 0.9, name="p")) == []
+    assert pictures(*spread, lying(1.0, 1.6, 1.0, 0.9, name="p")) == [("error", "turned_mask", ("p.png",))]

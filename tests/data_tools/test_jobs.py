@@ -108,7 +108,7 @@ def test_layouts_that_name_their_classes_need_no_flag(tmp_path):
     assert not by_hand.splits["train"].encoding.reduce_zero_label
 
 
-def test_classes_come_from_the_colours_and_keep_them_under_other_names(tmp_path):
+def test_classes_come_from_the_colours_and_must_not_be_called_otherwise(tmp_path):
     write_pairs(tmp_path, ["a"])
     (tmp_path / "colors.txt").write_text("sky 0 0 255\nvoid 0 0 0\nroad 128 64 128\nwall 1 2 3\n")
     folders = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks"), "split": "train"}
@@ -116,8 +116,17 @@ def test_classes_come_from_the_colours_and_keep_them_under_other_names(tmp_path)
     jobs = find_jobs(Config(**folders, colors=colors))
     assert jobs.labels.names == ("sky", "road", "wall")
     assert jobs.labels.colors == ((0, 0, 255), (128, 64, 128), (1, 2, 3))
-    jobs = find_jobs(Config(**folders, colors=colors, classes=str(tmp_path / "classes.txt")))
-    assert (jobs.labels.names[1], jobs.labels.colors[1]) == ("thing", (128, 64, 128))
+    classes = tmp_path / "classes.txt"
+    with pytest.raises(UsageError, match=r"--classes=.*, --colors=.*: class 0 is 'ground', but 'sky' in the table"):
+        find_jobs(Config(**folders, colors=colors, classes=str(classes)))
+    classes.write_text("sky\nwall\nroad\n")  # the same names, but which is class 1?
+    with pytest.raises(UsageError, match="class 1 is 'wall', but 'road' in the table"):
+        find_jobs(Config(**folders, colors=colors, classes=str(classes)))
+    classes.write_text("sky\nroad\n")
+    with pytest.raises(UsageError, match="2 classes, but 3 in the table"):
+        find_jobs(Config(**folders, colors=colors, classes=str(classes)))
+    classes.write_text("sky\nroad\nwall\n")
+    assert find_jobs(Config(**folders, colors=colors, classes=str(classes))).labels == jobs.labels
 
 
 def test_rules_without_a_number_of_classes_are_refused(root):

@@ -106,3 +106,72 @@ def test_classes_take_the_colors_of_the_palette():
     palette = {0: (0, 0, 0), 1: (128, 0, 0)}
     pictures = [dataclasses.replace(one, palette=palette) for one in masks({0, 1}, {0, 1})]
     assert inferred(*pictures).labels.colors == ((0, 0, 0), (128, 0, 0))
+
+
+def test_rare_classes_of_a_small_set_of_many():
+    """14 masks of 8 of 40 classes each, 0 in a single one: a row with room for all, not one counted from 1."""
+    sets = [{(3 * index + 5 * step) % 39 + 1 for step in range(8)} for index in range(14)]
+    sets[13] |= {0}
+    meaning = inferred(*masks(*sets[:10]), *masks(*sets[10:], split="validation"))
+    assert (meaning.maps, meaning.labels.num_classes) == ({}, 40)
+    assert inferred(*masks(*[{1, 2, 3}] * 300, {0, 1})).causes == {}  # 0 once in 301 masks
+
+
+def test_numbers_without_0_and_with_gaps_are_not_counted_from_1():
+    assert inferred(*masks({1, 2, 4}, {1, 2, 4})).causes == {}
+
+
+@pytest.mark.parametrize("num_classes", [None, 3])
+def test_a_second_void_value(num_classes):
+    pictures = masks({0, 1, 2, 254}, {0, 254}, {0, 1, 2, 255})
+    labels = num_classes and LabelMap.numbered(num_classes)
+    meaning = interpret(pictures, labels, {"train": num_classes and make_encoding(num_classes)})
+    assert (meaning.ignored, meaning.labels.num_classes) == ((254,), 3)
+    counts = classified(pictures[0], meaning, None).classes
+    assert (counts[:3], counts[254], counts[255]) == ((10, 10, 10), 0, 10)
+
+
+def test_values_that_the_user_has_ignored_are_not_questioned():
+    encodings = {"train": make_encoding(3, unmapped="ignore")}
+    for pictures in (masks({0, 1, 2, 254}, {0, 1, 2, 254}), shares(40, 20, 30, 10)):
+        meaning = interpret(pictures, LabelMap.numbered(3), encodings)
+        assert (meaning.ignored, meaning.doubts, meaning.maps) == ((), {}, {})
+
+
+def shares(void: int, *others: int, split="train") -> list[PictureFacts]:
+    """Three masks with so many pixels of 0, 1, …; the last value is not in the third."""
+    values = dict(enumerate((void, *others)))
+    fewer = {value: pixels for value, pixels in values.items() if value < len(others)}
+    return [
+        PictureFacts(split, f"p{at}", mask_kind="8-bit grey", values=fewer if at == 2 else values) for at in range(3)
+    ]
+
+
+def test_one_value_more_than_classes_and_no_255():
+    labels, encodings = LabelMap.numbered(3), {"train": make_encoding(3)}
+    meaning = interpret(shares(40, 20, 30, 10), labels, encodings)
+    assert (meaning.doubts, meaning.maps) == ({"train": 3}, {})
+    assert classified(shares(40, 20, 30, 10)[2], meaning, encodings["train"]).classes is None
+    meaning = interpret(shares(4, 50, 30, 16), labels, encodings)  # 0 is a little of every mask: what is ignored
+    assert (meaning.doubts, meaning.causes) == ({}, {"train": "off_by_one"})
+    assert meaning.maps == {"train": {0: 255, 1: 0, 2: 1, 3: 2}}
+
+
+def test_one_value_more_in_one_split_alone():
+    usual = masks({0, 1, 2, 255}, {0, 1, 2, 255}, {0, 1, 2, 255})
+    meaning = inferred(*usual, *shares(40, 20, 30, 10, split="validation"))
+    assert (meaning.doubts, meaning.labels.num_classes) == ({"validation": 3}, 3)
+    without = masks({0, 1, 2}, {0, 1, 2}, {0, 1, 2})  # nothing is ignored in either: 3 may be a class
+    meaning = inferred(*without, *shares(40, 20, 30, 10, split="validation"))
+    assert (meaning.doubts, meaning.labels.num_classes) == ({}, 4)
+
+
+def test_palettes_in_another_order_have_no_say():
+    palette = dict(enumerate([(0, 0, 0), (9, 0, 0), (0, 9, 0)]))
+    usual = [dataclasses.replace(one, palette=palette) for one in masks({0, 1, 2}, {0, 1, 2})]
+    order = {0: (9, 0, 0), 1: (0, 9, 0), 2: (0, 0, 0), 3: (1, 1, 1)}
+    odd = [dataclasses.replace(one, palette=order) for one in masks({0, 1, 2, 3}, {0, 1, 2, 3}, split="validation")]
+    meaning = inferred(*usual, *odd)
+    assert meaning.labels.num_classes == 3
+    assert meaning.misread == {("validation", "p0"), ("validation", "p1")}
+    assert classified(odd[0], meaning, None).classes is None

@@ -1,3 +1,5 @@
+import pytest
+
 from data_tools.colors import ColorTable
 from data_tools.encoding import make_encoding
 from data_tools.inspection import value_checks
@@ -40,6 +42,37 @@ def test_a_shift_is_named():
     assert "is 1 added to every class?" in finding.message
 
 
+def messages(*pictures, labels=None) -> list[str]:
+    encodings = {one.split: labels and make_encoding(labels.num_classes) for one in pictures}
+    meaning = interpret(pictures, labels, encodings)
+    return [finding.message for finding in value_checks.value_findings(pictures, meaning, encodings)]
+
+
+def test_a_class_of_one_mask_among_many_is_asked_about():
+    many = [mask(str(number), (0, 1)) for number in range(80)]
+    (message,) = messages(*many, mask("x", (0, 1, 2)))
+    assert "the classes are taken for 0 to 1, 255 = ignore; if 2 is a class, say --num_classes=3; else" in message
+
+
+@pytest.mark.parametrize("labels", [None, LabelMap.numbered(3)], ids=["inferred", "known"])
+def test_another_value_for_what_is_ignored(labels):
+    void = [mask(name, (0, 1, 2, 254)) for name in "xy"]
+    (message,) = messages(*GOOD, *void, labels=labels)
+    assert "2 masks hold 254 (80 pixels), far above the classes 0 to 2" in message
+    assert "--ignore_values=254, which is suggested" in message
+    assert found(*GOOD, *void, labels=labels, encoding=labels and make_encoding(3)) == [
+        ("error", "unknown_values", ("x.png", "y.png"))
+    ]
+
+
+def test_a_numbering_in_doubt_is_told_of_once_for_the_split():
+    pictures = [mask(name, (0, 1, 2, 3)) for name in "abc"]
+    assert found(*pictures) == [("error", "unknown_values", ("a.png", "b.png", "c.png"))]
+    (message,) = messages(*pictures, labels=LabelMap.numbered(3))
+    assert "0 is ignored (--reduce_zero_label), or 3 is what is ignored (--ignore_values=3)" in message
+    assert "unmapped" not in message
+
+
 def test_a_label_map_decides_what_is_known():
     encoding = make_encoding(3, label_map={"map": {"0": 0, "1": 128, "2": 200}})
     assert found(mask("a", (0, 128, 200)), mask("b", (0, 200)), encoding=encoding) == []
@@ -50,7 +83,8 @@ def test_a_label_map_decides_what_is_known():
 
 def test_smoothed_masks_are_told_as_such_alone():
     assert found(*GOOD, mask("x", ramps=0.3)) == [("error", "blurred_masks", ("x.png",))]
-    assert found(*GOOD, mask("x", range(20))) == [("error", "blurred_masks", ("x.png",))]
+    assert found(*GOOD, mask("x", range(20), ramps=0.06)) == [("error", "blurred_masks", ("x.png",))]
+    assert found(*GOOD, mask("x", range(20))) == [("error", "unknown_values", ("x.png",))]  # without slopes
 
 
 def test_one_scaled_mask_or_all():
@@ -63,11 +97,17 @@ def test_one_scaled_mask_or_all():
 def test_palettes_that_put_colors_elsewhere():
     swapped = mask("x", palette={0: (0, 0, 0), 1: (0, 128, 0), 2: (128, 0, 0)})
     assert found(*GOOD, swapped) == [("error", "palette_order", ("x.png",))]
+    beyond = mask("x", (0, 1, 2, 3), palette={0: (0, 128, 0), 1: (0, 0, 0), 2: (128, 0, 0), 3: (128, 0, 0)})
+    assert found(*GOOD, beyond) == [("error", "palette_order", ("x.png",))]  # 3 is no class, but that is all one fault
     recolored = mask("x", palette={0: (9, 9, 9), 1: (8, 8, 8), 2: (7, 7, 7)})
     assert found(*GOOD, recolored) == []  # the colours of an index mean nothing
 
 
 def test_kinds_that_are_mixed():
+    single = mask("x", (0, 1), mask_kind="1-bit grey", palette={})
+    assert found(*GOOD, single) == [("error", "one_bit_masks", ("x.png",))]
+    binary = [mask(name, (0, 1)) for name in "abc"]
+    assert found(*binary, single) == [("warning", "mixed_mask_kinds", ("x.png",))]
     grey = mask("x", mask_kind="8-bit grey", palette={})
     assert found(*GOOD, grey) == [("warning", "mixed_mask_kinds", ("x.png",))]
 
