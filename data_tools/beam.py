@@ -49,8 +49,8 @@ def beam_runner(options: Sequence[str]):
         raise UsageError(f"--runner=beam: Apache Beam cannot be imported ({error}): {INSTALL}") from None
     parsed, runner = _parsed(options)
 
-    def run(jobs: Sequence[ShardJob], folder: str, keep_on: bool) -> list[ShardResult]:
-        del keep_on  # shards do not know of each other's problems
+    def run(jobs: Sequence[ShardJob], folder: str, keep_on: bool, bad: bool) -> list[ShardResult]:
+        del keep_on, bad  # shards do not know of each other's problems
         paths = [storage.join(folder, f"job-{index:05d}") for index in range(len(jobs))]
         for path, job in zip(paths, jobs, strict=True):
             storage.write_bytes(path, pickle.dumps(job))
@@ -61,7 +61,7 @@ def beam_runner(options: Sequence[str]):
                 _ = names | "write shards" >> apache_beam.Map(write_job)
         except RunError:
             raise
-        except (RuntimeError, ValueError, ImportError, OSError) as error:
+        except Exception as error:  # Beam, its runners and their clients have no base class in common
             reason = " ".join(str(error).split())
             raise RunError(f"the Beam pipeline failed: {type(error).__name__}: {reason[:MOST_TOLD]}") from None
         return [_result(path) for path in paths]

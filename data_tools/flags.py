@@ -11,6 +11,7 @@ from kseg.knobs import OneOf, Range, knob
 
 AUTO = "auto"
 REFUSE = "refuse"
+SPLIT_NAME, SPLIT_CHARACTERS = r"[A-Za-z0-9_-]+", "letters, digits, _ and -"
 FILE_VALUES = Range(0, 65535)  # of a 16-bit PNG
 BUILT_IN_COLORS = "a file, or one of cityscapes, voc, ade20k"
 
@@ -53,7 +54,7 @@ class SourceFlags:
     split: str = knob(
         None,
         "The split's name, as train or validation, where the layout has none; else the only one to take.",
-        allowed="letters, digits, _ and -",
+        allowed=SPLIT_CHARACTERS,
     )
     split_ratio: str = knob(
         None,
@@ -64,8 +65,8 @@ class SourceFlags:
     )
 
     def _check_source(self):
-        if self.split is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", self.split):
-            raise UsageError(f"--split={self.split}: allowed: letters, digits, _ and -")
+        if self.split is not None and not re.fullmatch(SPLIT_NAME, self.split):
+            raise UsageError(f"--split={self.split}: allowed: {SPLIT_CHARACTERS}")
         if self.split_ratio is not None:
             read_ratios(self.split_ratio)
             if self.split is not None:
@@ -128,7 +129,7 @@ class MaskFlags:
     def ignored_values(self) -> tuple[int, ...]:
         """--ignore_values as numbers; raises UsageError naming the flag."""
         words = [] if self.ignore_values is None else self.ignore_values.split(",")
-        if not all(word.strip().isdecimal() and int(word) in FILE_VALUES for word in words):
+        if not all(word.strip().isdecimal() and len(word.strip()) < 6 and int(word) in FILE_VALUES for word in words):
             raise UsageError(
                 f"--ignore_values={self.ignore_values}: allowed: integers, {FILE_VALUES}, joined by commas"
             )

@@ -1,17 +1,18 @@
 """Flags -> jobs: the pairs of each split, the classes, and how the masks say them."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 from data_tools.colors import ColorTable, read_colors, read_text
 from data_tools.encoding import Encoding, make_encoding, read_label_map
-from data_tools.flags import AUTO
+from data_tools.flags import AUTO, SPLIT_CHARACTERS, SPLIT_NAME
 from data_tools.pairs import Found, Offered, Place
 from data_tools.sources import SOURCES
 from data_tools.sources.detect import detect
 from data_tools.splitting import read_ratios, split_by_hash
 from kseg import storage
-from kseg.errors import UsageError
+from kseg.errors import RunError, UsageError
 from kseg.labels import LabelMap
 from kseg.registry import find
 
@@ -54,7 +55,7 @@ def find_jobs(config, unnamed: str | None = None) -> Jobs:
 
 def find_splits(config, unnamed: str | None = None) -> Offered:
     """What the source of the flags offers, split and named as they say; raises as `find_jobs`."""
-    place = Place(config.input, config.images, config.masks, config.split, config.mask_suffix or "")
+    place = Place(config.input, config.images, config.masks, config.split, config.mask_suffix or "", config.label_map)
     offered = find("source", SOURCES, _source(config))(place)
     splits, label_maps = dict(offered.splits), dict(offered.label_maps)
     if config.split_ratio is not None:
@@ -63,6 +64,9 @@ def find_splits(config, unnamed: str | None = None) -> Offered:
         ((whole, found),) = splits.items()
         splits = split_by_hash(found, read_ratios(config.split_ratio))
         label_maps = dict.fromkeys(splits, label_maps[whole]) if whole in label_maps else {}
+    for name in splits:
+        if name and not re.fullmatch(SPLIT_NAME, name):
+            raise RunError(f"{config.input}: a split named {name!r}; allowed: {SPLIT_CHARACTERS}; rename its folders")
     if "" in splits:
         if unnamed is None:
             raise UsageError(

@@ -152,7 +152,10 @@ def _scaling_hint(used: Sequence[int], num_classes: int) -> str:
     inner = [value for value in used if value != IGNORE]
     steps = _steps(used) if IGNORE in used else None
     if steps is not None and steps < num_classes:
-        pairs = ", ".join(f'"{round(value * steps / 255)}": {value}' for value in used)
+        values = {}
+        for value in used:
+            values.setdefault(round(value * steps / 255), []).append(value)
+        pairs = ", ".join(f'"{number}": {one if len(one) > 1 else one[0]}' for number, one in values.items())
         return f'; they look spread over 0 to 255: a label map, {{"map": {{{pairs}}}}}, undoes it'
     step = math.gcd(*inner)
     if step > 1 and max(inner) // step < num_classes:

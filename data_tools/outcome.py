@@ -72,9 +72,8 @@ def _split_line(split: str, entry: records.Split) -> str:
     if (low_width, low_height) != (high_width, high_height):
         sizes += f" to {high_width} x {high_height}"
     total_bytes = sum(shard.bytes for shard in entry.shards)
-    line = (
-        f"{split}: {entry.examples} images of {sizes} pixels in {len(entry.shards)} shards, {total_bytes / 1e6:.1f} MB"
-    )
+    images, shards = _counted(entry.examples, "image"), _counted(len(entry.shards), "shard")
+    line = f"{split}: {images} of {sizes} pixels in {shards}, {total_bytes / 1e6:.1f} MB"
     return line + (f"; {entry.skipped} left out" if entry.skipped else "")
 
 

@@ -68,6 +68,7 @@ class Place:
         masks: folder of masks.
         split: the only split that is wanted, or the name of the one there is.
         mask_suffix: what the stem of a mask has more than that of its image ("_L").
+        label_map: given for all splits, so that those in the layout do not count.
     """
 
     input: str | None = None
@@ -75,6 +76,7 @@ class Place:
     masks: str | None = None
     split: str | None = None
     mask_suffix: str = ""
+    label_map: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ def locked(folder: str, wait: bool = True) -> Iterator[bool]:
     """Holds a local folder's lock inside the block, so that no other conversion does; the system ends it on a kill.
 
     Args:
-        folder: a remote one cannot be locked.
+        folder: a remote one cannot be locked, nor one on some network disks; it is then held as if it were.
         wait: until another process lets go; else the block is told at once.
 
     Yields:
@@ -38,6 +38,8 @@ def locked(folder: str, wait: bool = True) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
+        except OSError:  # a network disk without locks (ENOSYS, ENOLCK, EOPNOTSUPP): as on remote storage
+            pass
         yield True
     finally:
         os.close(descriptor)

@@ -29,8 +29,9 @@ from kseg import progress, records, storage
 from kseg.errors import RunError
 from kseg.labels import IGNORE, LabelMap
 
-# Shard jobs, a folder, and whether to go on writing after a problem -> a result for each job, in order.
-Runner = Callable[[Sequence[ShardJob], str, bool], list[ShardResult]]
+# Shard jobs, a folder, whether to go on writing after a problem, and whether there is one already -> a result for each
+# job, in order.
+Runner = Callable[[Sequence[ShardJob], str, bool, bool], list[ShardResult]]
 
 
 def local_runner(workers: int | None = None) -> Runner:
@@ -40,7 +41,7 @@ def local_runner(workers: int | None = None) -> Runner:
         workers: processes; None = by the size of the files. The shards do not depend on it.
     """
 
-    def run(jobs: Sequence[ShardJob], folder: str, keep_on: bool) -> list[ShardResult]:
+    def run(jobs: Sequence[ShardJob], folder: str, keep_on: bool, bad: bool) -> list[ShardResult]:
         recipes = {job.split: job.recipe for job in jobs}
         items = read_ahead(((job.split, pair) for job in jobs for pair in job.pairs), lambda item: item[1].files())
         count, splits = sum(len(job.pairs) for job in jobs), ", ".join(recipes)
@@ -51,8 +52,8 @@ def local_runner(workers: int | None = None) -> Runner:
         ):
             prepared = _counted(prepared, bar)
             for job in jobs:
-                broken = any(result.problems for result in results) and not keep_on
-                results.append(write_shard(job, None if broken else folder, prepared))
+                bad = bad or any(result.problems for result in results)
+                results.append(write_shard(job, folder if keep_on or not bad else None, prepared))
         return results
 
     return run
@@ -95,7 +96,8 @@ def write_splits(
     _previous(output, set(splits), labels)  # refuses other classes before the work, not after it
     jobs = _dealt(splits, num_shards, skip_problems, lambda job: Recipe(job.encoding, max_side, jpeg_quality))
     with staging(output, set(splits)) as aside:
-        outcome = _merged(runner(jobs, aside, skip_problems), splits, labels.num_classes)
+        bad = any(job.found.problems for job in splits.values())
+        outcome = _merged(runner(jobs, aside, skip_problems, bad), splits, labels.num_classes)
         _refuse_bad(outcome, sum(len(job.pairs) for job in jobs), skip_problems)
         with locked(output):
             _publish(outcome, aside, output, labels)
@@ -209,7 +211,7 @@ def _write_problems(outcome: Outcome, output: str) -> None:
     path = storage.join(output, PROBLEMS_FILE)
     there = storage.exists(path)
     lines = storage.read_text(path).splitlines() if there else []
-    own = tuple(f'{{"split": "{split}",' for split in outcome.entries)
+    own = tuple(f'{{"split": {json.dumps(split)},' for split in outcome.entries)
     lines = [line for line in lines if not line.startswith(own)]
     lines += [
         json.dumps({"split": split, "stem": problem.stem, "file": problem.file, "problem": problem.what})

@@ -97,7 +97,7 @@ class Averaging(keras.callbacks.Callback):
         return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def on_train_begin(self, logs=None):
-        """Notes the updates of earlier sessions."""
+        """Notes the updates of earlier runs."""
         self._updates = self._count()
 
     def on_train_batch_end(self, batch, logs=None):

@@ -74,10 +74,10 @@ def run(config: InspectConfig) -> int:
     output = Output(config.folder, config.html, filter(None, (config.classes, config.colors, config.label_map)))
     with output.made():
         inspection = inspector.inspect(config)
-        print(table.table(inspection))
         drawn = charts.draw(inspection)
         files = {name: content.encode() for name, content in inspection.suggestions.items()} | drawn
         output.write(files)
+    print(table.table(inspection))
     print(f"written to {config.folder}: {', '.join(sorted(files))}")
     if config.html is not None:
         storage.write_text(config.html, page.page(inspection, drawn))

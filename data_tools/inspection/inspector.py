@@ -1,18 +1,19 @@
 """The whole inspection: pictures or records -> facts -> meaning -> findings, figures, suggestions and samples."""
 
+import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from data_tools.encoding import Encoding
 from data_tools.inspection import checks, samples, shard_scan, suggest
-from data_tools.inspection.facts import Fault, Inspection, PictureFacts, SplitFacts
-from data_tools.inspection.meaning import classified, interpret
+from data_tools.inspection.facts import Fault, Inspection, PictureFacts, Sample, SplitFacts
+from data_tools.inspection.meaning import Meaning, classified, interpret
 from data_tools.inspection.scan import scan_pair
 from data_tools.jobs import find_jobs
 from data_tools.pairs import Problem
-from data_tools.reading import read_file
+from data_tools.reading import PictureError, read_file
 from data_tools.reading_ahead import read_ahead
 from data_tools.workers import mapped
 from kseg import progress, records, storage
@@ -76,16 +77,18 @@ def inspect(config) -> Inspection:
     findings = checks.find_all(splits, meaning, scanned.encodings, scanned.problems, scanned.faults)
     figures = {split: SplitFacts.of(ones, meaning.labels.num_classes) for split, ones in splits.items()}
     given = config.given if scanned.kept is None else None
+    if given is not None and list(splits) == [UNNAMED] and config.split_ratio is None:
+        given = {"split": UNNAMED} | given  # convert-dataset must be told
     suggestions = suggest.suggest(config.folder, meaning, figures, given, findings)
     suggestions[suggest.SUMMARY] = suggest.summary(config.named, meaning, figures, findings)
-    shown = {
-        split: tuple(
-            samples.sample(one, scanned.content(one), meaning, scanned.encodings[split])
-            for one in samples.choose(ones, scanned.kept)
-        )
-        for split, ones in splits.items()
-    }
+    shown = {split: tuple(_samples(ones, scanned, meaning)) for split, ones in splits.items()}
     return Inspection(config.named, meaning.labels, figures, findings, suggestions, shown)
+
+
+def _samples(pictures: Sequence[PictureFacts], scanned: _Scanned, meaning: Meaning) -> Iterator[Sample]:
+    for one in samples.choose(pictures, scanned.kept):
+        with contextlib.suppress(PictureError):  # of a file that is gone since it was scanned
+            yield samples.sample(one, scanned.content(one), meaning, scanned.encodings[one.split])
 
 
 def _scan_files(config) -> _Scanned:

@@ -268,7 +268,8 @@ def _labels_of(table: ColorTable) -> LabelMap:
 
 def classified(picture: PictureFacts, meaning: Meaning, encoding: Encoding | None) -> PictureFacts:
     """The picture with its pixels of each class where the scan could not know them; None where it has other values."""
-    if picture.split in meaning.doubts or (picture.split, picture.name) in meaning.misread:
+    refused = any(fault.kind == "unusable_mask" for fault in picture.faults)
+    if refused or picture.split in meaning.doubts or (picture.split, picture.name) in meaning.misread:
         return dataclasses.replace(picture, classes=None)
     if picture.classes is not None and picture.split not in meaning.maps:
         return picture

@@ -13,7 +13,7 @@ from kseg.errors import RunError
 
 WRITTEN = "written"  # key of summary.json: the other files that were written, and the SHA-256 of each
 _NAMES = (suggest.CONVERT_FLAGS, suggest.TRAIN_FLAGS, suggest.COLORS, suggest.CLASSES, charts.SHARES, charts.SIZES)
-_PATTERNS = (suggest.LABEL_MAP.format(split=".+"), r"contact_sheet_.+\.png", *map(re.escape, _NAMES))
+_PATTERNS = (suggest.LABEL_MAP.format(split="[^/]+"), r"contact_sheet_[^/]+\.png", *map(re.escape, _NAMES))
 _OTHERS = re.compile("|".join(_PATTERNS))  # all that an inspection may write but summary.json
 
 
@@ -41,7 +41,7 @@ class Output:
         self._given = set(filter(self._is_given({_absolute(path) for path in given}), there))
         self._strange = {name for name, digest in there.items() if self._written.get(name) != digest}
         self._kept = {name: self._written[name] for name in self._given - self._strange}
-        self._refuse(self._strange - self._given)
+        self._refuse((self._strange - self._given) | (self._strange & {suggest.SUMMARY}))
 
     @contextlib.contextmanager
     def made(self) -> Iterator[None]:

@@ -32,6 +32,7 @@ def choose(pictures: Sequence[PictureFacts], kept: Container[tuple[str, str]] | 
         kept: (split, name) of those whose content is still at hand; None = all are.
     """
     sound = (one for one in pictures if one.classes is not None and one.size and one.size == one.mask_size)
+    sound = (one for one in sound if not one.faults)
     there = [one for one in sound if kept is None or (one.split, one.name) in kept]
     return [there[index] for index in spread(len(there))]
 

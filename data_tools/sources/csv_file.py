@@ -56,7 +56,7 @@ def _is_header(row: list[str], folder: str) -> bool:
     """Whether no field looks like a picture or is a file: pictures may have no extension."""
     return len(row) >= COLUMNS and not any(
         os.path.splitext(cell)[1].lower() in IMAGE_EXTENSIONS
-        or "://" in cell
+        or "/" in cell
         or (cell.strip() and storage.exists(storage.join(folder, cell.strip())))
         for cell in row
     )

@@ -32,7 +32,7 @@ def find_sagemaker(place: Place) -> Offered:
     label_map/X_label_map.json, where it is there, is the split's label map.
 
     Args:
-        place: `input`, the folder with all these; `mask_suffix`.
+        place: `input`, the folder with all these; `mask_suffix`; with a `label_map`, label_map/ is not looked at.
 
     Raises:
         UsageError: if `input` is missing, or `images` or `masks` given.
@@ -49,7 +49,8 @@ def find_sagemaker(place: Place) -> Offered:
     for split in wanted:
         masks = masks_of(storage.join(root, split + ANNOTATION), suffix)
         found[split] = pair_up(images_of(storage.join(root, split)), masks)
-    label_maps = {split: path for split, path in _label_maps(root, every).items() if split in found}
+    there = {} if place.label_map is not None else _label_maps(root, every)
+    label_maps = {split: path for split, path in there.items() if split in found}
     if lacking := [split for split in found if label_maps and split not in label_maps]:
         raise RunError(
             f"{shown(storage.join(root, LABEL_MAPS))}: {', '.join(label_maps)} has a label map, {', '.join(lacking)} "

@@ -59,8 +59,8 @@ def test_a_step_done_twice_leaves_one_whole_shard(root, tmp_path):
     """As a runner may do it; the jobs are those that a real run left, caught before it publishes."""
     seen = []
 
-    def twice(jobs, folder, keep_on):
-        results = beam_runner([])(jobs, folder, keep_on)
+    def twice(jobs, folder, *how):
+        results = beam_runner([])(jobs, folder, *how)
         for index in range(len(jobs)):
             write_job(f"{folder}/job-{index:05d}")
         seen.extend(results)

@@ -172,7 +172,7 @@ def test_the_command_as_installed(root):
     arguments = flags(root, root / "out", workers=2)[1:]
     done = subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("train: 3 images of 32 x 24 pixels in 1 shards")
+    assert done.stdout.startswith("train: 3 images of 32 x 24 pixels in 1 shard,")
     assert "Traceback" not in done.stderr
     assert records.read_dataset(str(root / "out")).split("train").examples == 3
 

@@ -66,6 +66,8 @@ def test_files_without_an_extension_are_no_header(write, tmp_path):
     assert [pair.stem for pair in found(path).pairs] == ["e0"]
     path = write("e0;ann0\n")
     assert lines(found(path).problems) == [f"{path}:1: 1 columns; expected 2: image,mask; separate them by a comma"]
+    path = write("frames/0001,masks/0001\n")
+    assert lines(found(path).problems) == [f"{path}:1: {tmp_path}/frames/0001: no such file"]
     path = write("image,mask\ne0;ann0\n")
     assert lines(found(path).problems) == [f"{path}:2: 1 columns; expected 2: image,mask; separate them by a comma"]
 

@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from drawn import write_pairs
+from drawn import png, write_pairs
 
 from data_tools.inspection import inspector
 from data_tools.inspection.command import InspectConfig
@@ -41,6 +41,20 @@ def test_two_folders_without_a_split(tmp_path):
     one = inspector.inspect(InspectConfig(images=str(tmp_path / "images"), masks=str(tmp_path / "masks")))
     assert list(one.splits) == ["train"]
     assert f"--images={tmp_path}/images" in one.suggestions["convert.flags"]
+    assert "--split=train" in one.suggestions["convert.flags"]
+
+
+def test_a_mask_of_unclear_values_is_a_finding_and_counts_nowhere(tmp_path):
+    write_pairs(tmp_path, [f"p{number}" for number in range(3)], height=4, width=4)
+    two_bits = png(4, 4, 2, 0, (b"\0" + bytes([0b00011011])) * 4)  # 2-bit grey, 0 to 3
+    (tmp_path / "masks" / "p1.png").write_bytes(two_bits)
+    folders = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    inspection = inspector.inspect(InspectConfig(**folders, num_classes=4))
+    (finding,) = [finding for finding in inspection.findings if finding.kind == "unusable_mask"]
+    assert [file[-6:] for file in finding.files] == ["p1.png"]
+    figures = inspection.splits["train"]
+    assert sum(figures.pixels_per_class) + figures.ignored_pixels == 2 * 4 * 4
+    assert [sample.name for sample in inspection.samples["train"]] == ["p0", "p2"]
 
 
 def test_nothing_to_inspect(tmp_path):

@@ -186,3 +186,19 @@ def test_flags_that_cannot_be(flags, message):
 def test_ignored_values():
     assert Config(ignore_values="0, 254").ignored_values == (0, 254)
     assert Config().ignored_values == ()
+
+
+def test_a_label_map_by_hand_makes_those_of_the_layout_count_no_more(root):
+    (root / "label_map" / "validation_label_map.json").unlink()
+    (root / "label_map" / "of_no_split.json").write_text("{}")
+    (root / "mine.json").write_text('{"scale": 3}')
+    jobs = find_jobs(Config(input=str(root), num_classes=3, label_map=str(root / "mine.json")))
+    assert [job.encoding.scale for job in jobs.splits.values()] == [3, 3]
+
+
+def test_a_split_by_a_name_that_no_file_may_have_is_refused(root):
+    for folder in ("train", "train_annotation"):
+        (root / folder).rename(root / folder.replace("train", "train.v2"))
+    shutil.rmtree(root / "label_map")
+    with pytest.raises(RunError, match=r"a split named 'train\.v2'; allowed: letters, digits, _ and -"):
+        find_jobs(Config(input=str(root), num_classes=3))

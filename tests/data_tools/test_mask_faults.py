@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from drawn import class_mask, encoded, paletted, photo, png, rows
@@ -129,3 +131,9 @@ def test_palette_indices_without_a_class():
         paletted(raw[:, :2], [(1, 2, 3), (1, 2, 3)]), by_index
     )
     assert "index 2 has the colour (9, 9, 9), which no class has; --palette=color" in refusal(data, by_index)
+
+
+def test_a_scaling_by_both_roundings_gives_a_map_that_can_be_read():
+    message = refusal(of(0, 127, 128, 255), make_encoding(3))
+    listed = message[message.index('{"map"') : message.rindex("}") + 1]
+    assert make_encoding(3, label_map=json.loads(listed)).original() == {"values": [0, 127, 255]}
