@@ -4,9 +4,9 @@ import dataclasses
 import shlex
 import sys
 
-from data_tools.flags import REFUSE, MaskFlags, SourceFlags
+from data_tools.flags import MaskFlags, SourceFlags
 from kseg import command
-from kseg.config.values import ABOVE_16, FOLDER, POSITIVE
+from kseg.config.values import ABOVE_16, FOLDER, POSITIVE, SKIP
 from kseg.errors import UsageError
 from kseg.knobs import REQUIRED, OneOf, Range, check, knob
 
@@ -31,10 +31,10 @@ class ConvertConfig(MaskFlags, SourceFlags):
         allowed=Range(1, 100),
     )
     on_error: str = knob(
-        REFUSE,
+        "refuse",
         "What to do where a pair cannot be converted: refuse the data set, listing all such pairs, or skip them, "
         "listing them in OUTPUT/problems.jsonl.",
-        allowed=OneOf((REFUSE, "skip")),
+        allowed=OneOf(("refuse", SKIP)),
     )
     num_shards: int = knob(
         None,
@@ -97,7 +97,7 @@ def run(config: ConvertConfig) -> None:
         num_shards=config.num_shards,
         max_side=config.max_side,
         jpeg_quality=config.jpeg_quality,
-        skip_problems=config.on_error != REFUSE,
+        skip_problems=config.on_error == SKIP,
     )
     print(outcome.summary(done, config.output, found.labels))
     for line in outcome.remarks(done, config.output, found.labels):

@@ -14,6 +14,7 @@ from kseg.labels import IGNORE
 
 FILE_VALUES = 65536  # of a 16-bit PNG
 UNMAPPED = MAX_CLASSES  # 254: in tables of classes what no rule makes a class of; no class can have this number
+LABEL_MAP = "{split}_label_map.json"  # where each split has its own
 REFUSE, TO_IGNORE = "refuse", "ignore"
 INDEX, COLOR = "index", "color"
 FORM = '{"scale": 3}, or {"map": {"0": 5, "1": [7, 8]}} (class: value or values in the file; class 255: ignored)'

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+from data_tools.encoding import COLOR, FILE_VALUES, INDEX, REFUSE, TO_IGNORE
 from data_tools.sources import SOURCES
 from data_tools.splitting import read_ratios
 from kseg.config.values import FOLDER, MAX_CLASSES
@@ -10,9 +11,8 @@ from kseg.errors import UsageError
 from kseg.knobs import OneOf, Range, knob
 
 AUTO = "auto"
-REFUSE = "refuse"
 SPLIT_NAME, SPLIT_CHARACTERS = r"[A-Za-z0-9_-]+", "letters, digits, _ and -"
-FILE_VALUES = Range(0, 65535)  # of a 16-bit PNG
+VALUES = Range(0, FILE_VALUES - 1)
 BUILT_IN_COLORS = "a file, or one of cityscapes, voc, ade20k"
 
 
@@ -100,12 +100,12 @@ class MaskFlags:
         allowed=BUILT_IN_COLORS,
     )
     palette: str = knob(
-        "index",
+        INDEX,
         "What counts in a palette PNG: index, or color, by --colors.",
-        allowed=OneOf(("index", "color")),
+        allowed=OneOf((INDEX, COLOR)),
     )
     ignore_values: str = knob(
-        None, "Values in the masks that become 255.", allowed=f"integers, {FILE_VALUES}, joined by commas"
+        None, "Values in the masks that become 255.", allowed=f"integers, {VALUES}, joined by commas"
     )
     reduce_zero_label: bool = knob(
         None, "0 becomes 255, and n becomes n - 1, as in ADE20K. --source=ade20k does so by itself."
@@ -113,13 +113,13 @@ class MaskFlags:
     unmapped: str = knob(
         REFUSE,
         "A value or colour that is no class: refuse its file by name, or ignore, which makes it 255.",
-        allowed=OneOf((REFUSE, "ignore")),
+        allowed=OneOf((REFUSE, TO_IGNORE)),
     )
 
     def _check_masks(self):
         if self.classes is not None and self.num_classes is not None:
             raise UsageError("--classes, --num_classes: both given; allowed: one of them")
-        if self.palette == "color" and self.colors is None:
+        if self.palette == COLOR and self.colors is None:
             raise UsageError("--palette=color: allowed: with --colors")
         if self.reduce_zero_label and self.label_map is not None:
             raise UsageError("--label_map, --reduce_zero_label: both given; allowed: one of them")
@@ -129,8 +129,6 @@ class MaskFlags:
     def ignored_values(self) -> tuple[int, ...]:
         """--ignore_values as numbers; raises UsageError naming the flag."""
         words = [] if self.ignore_values is None else self.ignore_values.split(",")
-        if not all(word.strip().isdecimal() and len(word.strip()) < 6 and int(word) in FILE_VALUES for word in words):
-            raise UsageError(
-                f"--ignore_values={self.ignore_values}: allowed: integers, {FILE_VALUES}, joined by commas"
-            )
+        if not all(word.strip().isdecimal() and len(word.strip()) < 6 and int(word) in VALUES for word in words):
+            raise UsageError(f"--ignore_values={self.ignore_values}: allowed: integers, {VALUES}, joined by commas")
         return tuple(int(word) for word in words)

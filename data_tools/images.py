@@ -10,12 +10,11 @@ import io
 import numpy as np
 from PIL import Image
 
-from data_tools.reading import PictureError, decoding, open_picture, png_layout
+from data_tools.reading import GREY, RGB, PictureError, decoding, open_picture, png_layout
 from kseg.photos import DEPTH_HINT, JPEG_FORMATS, fault, first_frame, orientation, upright
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 EXPECTED = "JPEG, PNG, BMP, GIF, WebP or TIFF"
-GREY, RGB = 0, 2  # PNG colour types
 # Quality of JPEG files that must be encoded again (rotated, CMYK or shrunk). At 95 with full colour resolution CamVid's
 # frames come back at 50 dB PSNR and 1.14 times their size; as PNG they would be lossless, but 3.8 times as large and
 # as much slower to read in every epoch.

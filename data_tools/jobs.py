@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 
 from data_tools.colors import ColorTable, read_colors, read_text
-from data_tools.encoding import Encoding, make_encoding, read_label_map
+from data_tools.encoding import LABEL_MAP, Encoding, make_encoding, read_label_map
 from data_tools.flags import AUTO, SPLIT_CHARACTERS, SPLIT_NAME
 from data_tools.pairs import Found, Offered, Place
 from data_tools.sources import SOURCES
@@ -15,8 +15,6 @@ from kseg import storage
 from kseg.errors import RunError, UsageError
 from kseg.labels import LabelMap
 from kseg.registry import find
-
-LABEL_MAP_NAME = "{split}_label_map.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +155,7 @@ def _label_map_file(config, offered: Offered, split: str) -> str | None:
         return offered.label_maps.get(split)
     if not storage.is_dir(config.label_map):
         return config.label_map
-    path = storage.join(config.label_map, LABEL_MAP_NAME.format(split=split))
+    path = storage.join(config.label_map, LABEL_MAP.format(split=split))
     if not storage.exists(path):
         raise UsageError(f"--label_map={config.label_map}: no {path.rpartition('/')[2]} there; expected one a split")
     return path

@@ -9,12 +9,11 @@ from PIL import Image, UnidentifiedImageError
 
 from data_tools.colors import Color, ColorTable
 from data_tools.encoding import Encoding
-from data_tools.reading import PictureError
+from data_tools.reading import GREY, PALETTE, PictureError
 from kseg.labels import IGNORE
 from kseg.photos import UNREADABLE
 
 EXPECTED = "8-bit single-channel PNG (palette or grey)"
-GREY, PALETTE = 0, 3  # PNG colour types
 RGB_TYPES, ALPHA_TYPES = (2, 6), (4, 6)
 COLOR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 OTHER_FORMATS = ("JPEG", "BMP", "TIFF", "GIF", "WEBP")  # Pillow finds MPO by its JPEG plugin, and not by name

@@ -10,8 +10,8 @@ from PIL import Image, UnidentifiedImageError
 from data_tools import mask_faults
 from data_tools.encoding import COLOR, REFUSE, UNMAPPED, Encoding, color_classes, value_classes
 from data_tools.images import shrunk_size
-from data_tools.mask_faults import ALPHA_TYPES, EXPECTED, GREY, PALETTE, RGB_TYPES
-from data_tools.reading import PictureError, decoding, open_picture, png_layout
+from data_tools.mask_faults import ALPHA_TYPES, EXPECTED, RGB_TYPES
+from data_tools.reading import GREY, PALETTE, PictureError, decoding, open_picture, png_layout
 from kseg.labels import IGNORE
 from kseg.photos import orientation
 

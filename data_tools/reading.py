@@ -23,7 +23,8 @@ SIGNATURES = {  # what a file of each format starts with
     "TIFF": TIFF_MAGIC,
     "BMP": (b"BM",),
 }
-CRITICAL, PALETTE = (b"IHDR", b"PLTE", b"IDAT"), 3
+CRITICAL = (b"IHDR", b"PLTE", b"IDAT")
+GREY, RGB, PALETTE = 0, 2, 3  # PNG colour types
 PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # allowed by colour type
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 # First column and row, and steps, of the passes of an interlaced PNG.

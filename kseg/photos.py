@@ -9,6 +9,7 @@ import zlib
 
 from PIL import Image, ImageChops, TiffImagePlugin, features
 
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")  # of names in any case
 ORIENTATION_TAG = 0x0112
 JPEG_FORMATS = ("JPEG", "MPO")  # MPO: a JPEG with further pictures behind it, from stereo and some phone cameras
 ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")

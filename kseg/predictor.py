@@ -16,7 +16,6 @@ from kseg.errors import RunError
 from kseg.labels import IGNORE, IGNORE_COLOR, LabelMap
 from kseg.progress import bar
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 PILLOW_FORMATS = ("GIF", "WEBP", "TIFF")
 MASKS, OVERLAYS = "masks", "overlays"
 OVERLAY_QUALITY = 90
@@ -33,12 +32,14 @@ def find_pictures(path: str) -> list[str]:
         RunError: if there is none, or two have one stem and so would get one mask.
     """
     if not storage.exists(path):
-        raise RunError(f"{path}: not there; expected a folder of pictures or a picture ({', '.join(EXTENSIONS)})")
+        raise RunError(
+            f"{path}: not there; expected a folder of pictures or a picture ({', '.join(photos.EXTENSIONS)})"
+        )
     if not storage.is_dir(path):
         return [path]
-    names = [name for name in storage.list_dir(path) if name.lower().endswith(EXTENSIONS)]
+    names = [name for name in storage.list_dir(path) if name.lower().endswith(photos.EXTENSIONS)]
     if not names:
-        raise RunError(f"{path}: no pictures there; expected files ending in {', '.join(EXTENSIONS)}")
+        raise RunError(f"{path}: no pictures there; expected files ending in {', '.join(photos.EXTENSIONS)}")
     counts = Counter(map(_stem, names))
     twice = [name for name in names if counts[_stem(name)] > 1]
     if twice:

@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from data_tools.encoding import LABEL_MAP
 from data_tools.inspection import charts, suggest
 from kseg import storage
 from kseg.errors import RunError
 
 WRITTEN = "written"  # key of summary.json: the other files that were written, and the SHA-256 of each
 _NAMES = (suggest.CONVERT_FLAGS, suggest.TRAIN_FLAGS, suggest.COLORS, suggest.CLASSES, charts.SHARES, charts.SIZES)
-_PATTERNS = (suggest.LABEL_MAP.format(split="[^/]+"), r"contact_sheet_[^/]+\.png", *map(re.escape, _NAMES))
+_PATTERNS = (LABEL_MAP.format(split="[^/]+"), r"contact_sheet_[^/]+\.png", *map(re.escape, _NAMES))
 _OTHERS = re.compile("|".join(_PATTERNS))  # all that an inspection may write but summary.json
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
+from data_tools.encoding import LABEL_MAP
 from data_tools.inspection.class_checks import TRAIN
 from data_tools.inspection.facts import LEVELS, Finding, SplitFacts
 from data_tools.inspection.meaning import OFF_BY_ONE, RARE_COLOR, VOID, Meaning
@@ -11,7 +12,7 @@ from kseg import storage
 from kseg.labels import IGNORE
 
 CONVERT_FLAGS, TRAIN_FLAGS, SUMMARY = "convert.flags", "train.flags", "summary.json"
-COLORS, CLASSES, LABEL_MAP = "colors.txt", "classes.txt", "{split}_label_map.json"
+COLORS, CLASSES = "colors.txt", "classes.txt"
 # Findings after which classes were, or may have been, counted as others: weights of such counts would train wrong.
 MISREAD = ("unknown_values", "palette_order", "blurred_masks", "rgb_masks", "unknown_colors", "one_bit_masks")
 

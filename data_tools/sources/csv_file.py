@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 
 from data_tools.pairs import Offered, Place, shown
-from data_tools.sources.listing import IMAGE_EXTENSIONS
 from data_tools.sources.references import Line, pairs_of, read_input
 from kseg import storage
 from kseg.errors import RunError
+from kseg.photos import EXTENSIONS
 
 LAYOUT = "a .csv file: a line a pair, IMAGE,MASK; a header line may stand before them"
 COLUMNS = 2
@@ -55,7 +55,7 @@ def _lines(path: str, text: str) -> Iterator[Line]:
 def _is_header(row: list[str], folder: str) -> bool:
     """Whether no field looks like a picture or is a file: pictures may have no extension."""
     return len(row) >= COLUMNS and not any(
-        os.path.splitext(cell)[1].lower() in IMAGE_EXTENSIONS
+        os.path.splitext(cell)[1].lower() in EXTENSIONS
         or "/" in cell
         or (cell.strip() and storage.exists(storage.join(folder, cell.strip())))
         for cell in row

@@ -7,11 +7,11 @@ import os
 from data_tools.pairs import Problem, shown
 from kseg import storage
 from kseg.errors import RunError
+from kseg.photos import EXTENSIONS
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 MASK_EXTENSIONS = (".png",)
 # What never names a folder: on s3:// each question is a request, and Cityscapes has a .json beside every mask.
-NO_FOLDERS = (*IMAGE_EXTENSIONS, ".json", ".txt", ".xml", ".csv", ".db", ".ini")
+NO_FOLDERS = (*EXTENSIONS, ".json", ".txt", ".xml", ".csv", ".db", ".ini")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Listing:
 def images_of(folder: str, suffix: str = "", leave_out: str | None = None) -> Listing:
     """The images in a folder; see `files_of`."""
     files, problems = files_of(folder, leave_out)
-    return Listing("image", folder, IMAGE_EXTENSIONS, files, suffix, problems)
+    return Listing("image", folder, EXTENSIONS, files, suffix, problems)
 
 
 def masks_of(folder: str, suffix: str = "", leave_out: str | None = None) -> Listing:

@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/sagemaker/latest/dg/semantic-segmentation.html, "Training with the File Format".
 """
 
+from data_tools.encoding import LABEL_MAP
 from data_tools.pairs import Offered, Place, shown
 from data_tools.sources.listing import images_of, masks_of
 from data_tools.sources.pairing import pair_up
@@ -12,7 +13,7 @@ from kseg.errors import RunError
 
 LAYOUT = "train/, train_annotation/, validation/, validation_annotation/ and, if need be, label_map/"
 ANNOTATION = "_annotation"
-LABEL_MAPS, LABEL_MAP = "label_map", "_label_map.json"
+LABEL_MAPS = "label_map"
 OWN_SPLITS = ("train", "validation")  # a folder of one of these names is a split, even if its masks are missing
 
 
@@ -54,7 +55,8 @@ def find_sagemaker(place: Place) -> Offered:
     if lacking := [split for split in found if label_maps and split not in label_maps]:
         raise RunError(
             f"{shown(storage.join(root, LABEL_MAPS))}: {', '.join(label_maps)} has a label map, {', '.join(lacking)} "
-            f'has none; expected {lacking[0]}{LABEL_MAP} too, with {{"scale": 1}} where the values are the classes'
+            f"has none; expected {LABEL_MAP.format(split=lacking[0])} too, "
+            'with {"scale": 1} where the values are the classes'
         )
     return Offered(found, label_maps=label_maps)
 
@@ -84,7 +86,7 @@ def _label_maps(root: str, splits: list[str]) -> dict[str, str]:
     folder = storage.join(root, LABEL_MAPS)
     if not storage.is_dir(folder):
         return {}
-    known = {split + LABEL_MAP: split for split in splits}
+    known = {LABEL_MAP.format(split=split): split for split in splits}
     found = {}
     for name in storage.list_dir(folder):
         if name.startswith(".") or not name.endswith(".json"):
