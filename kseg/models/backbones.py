@@ -12,6 +12,7 @@ import keras
 
 from kseg.errors import UsageError
 from kseg.models.blocks import Style, batch_norm
+from kseg.models.convolution import Conv2D
 
 # name: (blocks in each of the four stages, keras-cv's block type)
 VARIANTS = {
@@ -67,6 +68,8 @@ def _rebuild(original: keras.Model, rates: dict, style: Style) -> keras.Model:
             _dilate(config, rates)
         if isinstance(layer, keras.layers.Conv2D | keras.layers.MaxPooling2D):
             zeros[config["name"]] = _take_padding_out(config)
+        if isinstance(layer, keras.layers.Conv2D):
+            return Conv2D.from_config({**config, "winograd": style.winograd})
         return layer.__class__.from_config(config)
 
     def call(layer, x, **kwargs):

@@ -23,6 +23,7 @@ def build_segmenter(
     synchronized: bool = False,
     precision: str = "float32",
     seed: int = 0,
+    winograd: bool = False,
 ) -> keras.Model:
     """A functional network with random weights, for images of any size; precision is each layer's, not Keras' policy.
 
@@ -34,6 +35,7 @@ def build_segmenter(
         synchronized: batch normalisation over the batch of all replicas.
         precision: of the arithmetic between normalisation and logits, a key of POLICIES.
         seed: of initial weights and dropout, >= 0: the same arguments give the same weights.
+        winograd: whether float32 convolutions are laid out for a processor, see `kseg.models.convolution.Conv2D`.
 
     Returns:
         Images uint8 [N, H, W, 3] in RGB order, 0..255 -> logits float32 [N, H, W, num_classes]; with `aux` two, a dict.
@@ -42,7 +44,7 @@ def build_segmenter(
         UsageError: for an unknown algorithm, backbone, output stride or precision.
     """
     build_head, build_backbone = find("algorithm", HEADS, algorithm), find("backbone", BACKBONES, backbone)
-    style = Style(dtype=_policy(precision), synchronized=synchronized, seed=seed)
+    style = Style(dtype=_policy(precision), synchronized=synchronized, seed=seed, winograd=winograd)
     images = keras.Input((None, None, 3), dtype="uint8", name="images")
     pixels = Normalize(name="normalize")(images)
 
