@@ -71,6 +71,14 @@ def resolve_jit(jit_compile: str = "auto", replicas: int = 1) -> bool:
     return jit_compile == "True"
 
 
+def lays_out_winograd(precision: str) -> bool:
+    """Whether a network's 3x3 convolutions are Winograd's (kseg.models.winograd): in float32 and without a GPU.
+
+    oneDNN has no such kernels for processors, and in bfloat16 its direct ones are the faster; cuDNN has its own.
+    """
+    return precision == "float32" and not tf.config.get_visible_devices("GPU")
+
+
 def strategy() -> tf.distribute.Strategy:
     """Every visible GPU mirrored if there are several, else TensorFlow's default: one device."""
     if len(tf.config.get_visible_devices("GPU")) > 1:

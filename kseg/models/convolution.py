@@ -29,13 +29,16 @@ class Conv2D(keras.layers.Conv2D):
     def convolution_op(self, inputs, kernel):
         """Inputs [N, H, W, C] -> [N, H', W', filters]."""
         if self.winograd and self._fits(inputs, kernel):
-            return winograd.convolution(inputs, ops.convert_to_tensor(kernel), self.dilation_rate[0])
+            kernel = ops.reshape(kernel, kernel.shape)  # a tensor: TensorFlow's custom gradients take no variables
+            return winograd.convolution(inputs, kernel, self.dilation_rate[0])
         return super().convolution_op(inputs, kernel)
 
     def _fits(self, inputs, kernel) -> bool:
         shape = (self.kernel_size, self.strides, self.padding, len(set(self.dilation_rate)))
         many = min(kernel.shape[2:]) >= WINOGRAD_CHANNELS and kernel.shape[2] == inputs.shape[-1]
-        return many and shape == ((3, 3), (1, 1), "same", 1) and keras.backend.standardize_dtype(inputs.dtype) == "float32"
+        return (
+            many and shape == ((3, 3), (1, 1), "same", 1) and keras.backend.standardize_dtype(inputs.dtype) == "float32"
+        )
 
     def get_config(self):
         """The constructor's arguments."""

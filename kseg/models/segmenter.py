@@ -33,9 +33,8 @@ def build_segmenter(
         output_stride: input pixels per feature pixel: 8, 16 or 32.
         aux: whether to add the auxiliary head, for training.
         synchronized: batch normalisation over the batch of all replicas.
-        precision: of the arithmetic between normalisation and logits, a key of POLICIES.
-        seed: of initial weights and dropout, >= 0: the same arguments give the same weights.
-        winograd: whether float32 convolutions are laid out for a processor, see `kseg.models.convolution.Conv2D`.
+        precision, seed, winograd: of `kseg.models.blocks.Style`, where precision is a key of POLICIES; the same
+            arguments give the same weights.
 
     Returns:
         Images uint8 [N, H, W, 3] in RGB order, 0..255 -> logits float32 [N, H, W, num_classes]; with `aux` two, a dict.
