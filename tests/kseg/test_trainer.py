@@ -70,6 +70,7 @@ def test_run_directory_is_complete(finished):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     assert best == max(lines, key=lambda line: line["validation:mIOU"])
+    assert all(0 <= line["input_wait"] < 1 for line in lines)
     assert lines[0]["learning_rate"] > lines[1]["learning_rate"] == 0.0  # poly ends at 0 on the last step
 
 
@@ -102,6 +103,7 @@ def test_tensorboard_holds_scalars_and_a_picture_an_epoch(finished):
     for epoch in (1, 2):
         assert (epoch, "validation/mIOU") in tags
         assert (epoch, "learning_rate") in tags
+        assert (epoch, "input_wait") in tags
         assert (epoch, "validation/0: image, label, prediction") in tags
     assert [step for step, tag in tags if tag == "batches/learning_rate"] == [0, 1, 2, 3]
 
@@ -205,6 +207,8 @@ def test_num_training_samples_sets_the_epoch_and_another_seed_the_weights(finish
     out = capsys.readouterr().out
     assert "warning: --num_training_samples=3, but train has 6 pictures" in out
     assert "1 steps an epoch" in out
+    lines = out.splitlines()  # of a user's interest, after the line that tuners read
+    assert lines[[line.startswith("epoch=1 ") for line in lines].index(True) + 1] == "input wait 0.0 %"
     # Kernels that had begun alike would still be so after a few small steps, whatever these were; statistics not.
     pairs = zip(weights(finished[0]), weights(tmp_path / "run"), strict=True)
     assert all(np.corrcoef(one.ravel(), two.ravel())[0, 1] < 0.5 for one, two in pairs if one.ndim == 4)
@@ -213,7 +217,7 @@ def test_num_training_samples_sets_the_epoch_and_another_seed_the_weights(finish
 def test_two_replicas_make_the_same_run_as_one(replicas):
     """Synchronised statistics, and three whole validation pictures of three sizes for two devices."""
     (one,), (two,) = (checkpoints.read_metrics(str(replicas[0] / name)) for name in ("one", "two"))
-    names = [name for name in one if name != "images_per_second" and "train:" not in name]
+    names = [name for name in one if name not in ("images_per_second", "input_wait") and "train:" not in name]
     assert {name: two[name] for name in names} == pytest.approx({name: one[name] for name in names}, rel=0.02)
 
 
