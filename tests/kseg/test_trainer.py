@@ -14,6 +14,7 @@ import tensorflow as tf
 from kseg import checkpoints, trainer
 from kseg.config import TrainConfig
 from kseg.errors import RunError, UsageError
+from kseg.models.trainee import Trainee
 
 pytestmark = pytest.mark.usefixtures("small_resnet")
 # Two epochs of two batches of 32-pixel crops.
@@ -30,10 +31,13 @@ def config(data: str, folder, **flags) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def finished(tiny_data, small_resnet, tmp_path_factory):
-    """A run of two epochs, with what it printed being of no interest."""
+    """A run of two epochs, the best's metrics, and how often the validation step was traced."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    best = trainer.train(config(tiny_data, folder, validation_pictures=1))
-    return folder, best
+    traced, step = [], Trainee.test_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainee, "test_step", lambda self, data: traced.append(data) or step(self, data))
+        best = trainer.train(config(tiny_data, folder, validation_pictures=1))
+    return folder, best, len(traced)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def weights(folder, which="last") -> list[np.ndarray]:
 
 
 def test_run_directory_is_complete(finished):
-    folder, best = finished
+    folder, best, _ = finished
     names = {child.name for child in folder.iterdir()}
     assert names == {
         *("config.json", "config.flags", "labels.json", "metrics.jsonl"),
@@ -76,7 +80,7 @@ def test_run_directory_is_complete(finished):
 
 def test_metrics_are_those_of_the_kept_model(finished, tiny_data):
     """The line in metrics.jsonl equals the scores counted by hand from the kept model's own predictions."""
-    folder, best = finished
+    folder, best, _ = finished
     model, labels, _ = checkpoints.load_segmenter(str(folder), "best")
     assert labels.names == ("dark", "bright")
     path = pathlib.Path(tiny_data) / "validation-00000-of-00001.tfrecord"
@@ -93,6 +97,10 @@ def test_metrics_are_those_of_the_kept_model(finished, tiny_data):
             unions[index] += (((classes == index) | (mask == index)) & valid).sum()
     assert best["validation:pixel_accuracy"] == pytest.approx(right / total, abs=1e-3)
     assert best["validation:mIOU"] == pytest.approx(np.mean(hits / unions), abs=1e-3)
+
+
+def test_validation_is_traced_once_for_pictures_of_three_sizes_and_two_epochs(finished):
+    assert finished[2] == 1
 
 
 def test_tensorboard_holds_scalars_and_a_picture_an_epoch(finished):
