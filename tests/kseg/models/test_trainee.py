@@ -76,7 +76,8 @@ def test_whole_pictures_of_many_sizes_are_scored_with_one_trace(algorithm, monke
     for _ in range(2):
         model.evaluate(data.apply(tf.data.experimental.assert_cardinality(len(sizes))), verbose=0)
     assert len(traced) == 1
-    assert model.metrics[1].scores().confusion.sum() == sum(height * width for height, width in sizes)
+    (confusion,) = model.metrics[1].metrics
+    assert confusion.scores().confusion.sum() == sum(height * width for height, width in sizes)
 
 
 def test_both_heads_and_the_backbone_learn():
