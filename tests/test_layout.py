@@ -18,7 +18,7 @@ ROWS = [
     ["kseg.pictures", "kseg.record_checks"],
     [
         *("kseg.data", "kseg.models", "kseg.losses", "kseg.metrics", "kseg.schedules", "kseg.optimizers"),
-        *("kseg.averaging", "kseg.devices"),
+        *("kseg.averaging", "kseg.devices", "kseg.input_wait"),
     ],
     ["kseg.checkpoints", "kseg.plan"],
     ["kseg.callbacks", "kseg.assembly", "kseg.incremental", "kseg.evaluator", "kseg.predictor", "kseg.export"],
