@@ -33,8 +33,8 @@ def build_segmenter(
         output_stride: input pixels per feature pixel: 8, 16 or 32.
         aux: whether to add the auxiliary head, for training.
         synchronized: batch normalisation over the batch of all replicas.
-        precision, seed, winograd: of `kseg.models.blocks.Style`, where precision is a key of POLICIES; the same
-            arguments give the same weights.
+        precision: of the arithmetic between normalisation and logits, a key of POLICIES.
+        seed, winograd: of `kseg.models.blocks.Style`; the same arguments give the same weights.
 
     Returns:
         Images uint8 [N, H, W, 3] in RGB order, 0..255 -> logits float32 [N, H, W, num_classes]; with `aux` two, a dict.
@@ -45,9 +45,7 @@ def build_segmenter(
     build_head, build_backbone = find("algorithm", HEADS, algorithm), find("backbone", BACKBONES, backbone)
     style = Style(dtype=_policy(precision), synchronized=synchronized, seed=seed, winograd=winograd)
     images = keras.Input((None, None, 3), dtype="uint8", name="images")
-    pixels = Normalize(name="normalize")(images)
-
-    taps = build_backbone(backbone, output_stride=output_stride, style=style)(pixels)
+    taps = build_backbone(backbone, output_stride=output_stride, style=style)(Normalize(name="normalize")(images))
     logits = build_head(taps, num_classes=num_classes, output_stride=output_stride, style=style)
     outputs = ResizeBilinear(dtype="float32", name=LOGITS)([logits, images])
     if aux:
