@@ -1,5 +1,7 @@
 """The network for inference: the trained one's values without its batch normalisation."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -14,8 +16,8 @@ pytestmark = pytest.mark.usefixtures("small_resnet")
 
 
 def layers(network: keras.Model) -> list[keras.layers.Layer]:
-    nested = [layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in network.layers]
-    return sum(nested, [])
+    nested = (layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in network.layers)
+    return list(itertools.chain.from_iterable(nested))
 
 
 def norms(network: keras.Model) -> list[keras.layers.Layer]:
