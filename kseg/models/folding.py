@@ -79,16 +79,17 @@ def _pairs(network: keras.Model) -> Iterator[tuple[keras.layers.BatchNormalizati
     inputs = {entry["name"]: list(_sources(entry["inbound_nodes"])) for entry in config["layers"]}
     uses = Counter(name for names in inputs.values() for name in names)
     uses.update(_output_layers(config["output_layers"]))
+    layers = {layer.name: layer for layer in network.layers}  # `inputs` has operations on tensors too
     for norm in network.layers:
         if isinstance(norm, keras.layers.BatchNormalization) and len(inputs[norm.name]) == 1:
             (name,) = inputs[norm.name]
-            convolution = network.get_layer(name)
+            convolution = layers.get(name)
             alone = uses[name] == 1 and len(inputs[name]) == 1
             if alone and _is_linear_convolution(convolution) and norm.axis in (-1, 3):
                 yield norm, convolution
 
 
-def _is_linear_convolution(layer: keras.layers.Layer) -> bool:
+def _is_linear_convolution(layer: keras.layers.Layer | None) -> bool:
     linear = getattr(layer, "activation", None) is keras.activations.linear
     return isinstance(layer, keras.layers.Conv2D) and linear and layer.data_format == "channels_last"
 
