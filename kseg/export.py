@@ -32,12 +32,12 @@ WARMUP_REQUESTS = "assets.extra/tf_serving_warmup_requests"  # where TensorFlow 
 # Pictures of one request that are worked on at once, and the memory of that many activations. On 2 cores 1, 2 and 10
 # take the same time, as does one batch of equal pictures; the second is decoded while the network works on the first.
 PARALLEL_PICTURES = 2
-# Largest difference of a probability that is still rounding. Folding, Winograd's transforms and the graph's optimisation
-# after loading change the order of sums, which moves logits by up to 2e-5 of the largest; so allowed is this, or
-# LOGIT_ROUNDING times the largest logit, at most BFLOAT16_TOLERANCE.
+# Largest difference of a probability that is still rounding. Folding, Winograd's transforms and the graph's
+# optimisation after loading change the order of sums, which moves logits by up to 2e-5 of the largest; so allowed is
+# this, or LOGIT_ROUNDING times the largest logit, at most BFLOAT16_TOLERANCE.
 TOLERANCE, LOGIT_ROUNDING = 1e-3, 1e-4
-# In bfloat16, of the model or the export: the largest mean difference over the picture. Its 8 bits through 50 layers move
-# the logits by 1 to 3 % of their range; single pixels between two classes may change sides, a picture's mean may not.
+# In bfloat16, of the model or the export: the largest mean difference over the picture. Its 8 bits through 50 layers
+# move the logits by some percent of their range; single pixels between two classes may change sides, the mean stays.
 BFLOAT16_TOLERANCE = 0.1
 
 
