@@ -1,8 +1,10 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from kseg.models import winograd
+from kseg.models.winograd import ServedConv2D, served_weights
 
 # N, H, W, C, F, dilation: odd sizes, maps smaller than a tile or than the dilation, and one whose filters are in parts.
 SHAPES = [(2, 7, 9, 8, 5, 1), (1, 30, 30, 16, 8, 4), (2, 6, 5, 4, 3, 2), (1, 1, 1, 3, 2, 1), (1, 3, 2, 4, 4, 12)]
@@ -65,3 +67,37 @@ def test_rounding_stays_far_below_what_training_notices():
     x, kernel, _ = tensors(1, 12, 12, 512, 8)
     exact = direct(x, kernel, 1).numpy()
     assert np.std(winograd.convolution(x, kernel).numpy() - exact) / np.std(exact) < 5e-6
+
+
+@pytest.mark.parametrize(
+    "shape, rate", [((1, 30, 30), 1), ((2, 7, 13), 2), ((3, 1, 1), 4), ((2, 31, 29), 4), ((1, 2, 50), 12)]
+)
+def test_served_values_are_those_of_the_direct_convolution(shape, rate):
+    random = np.random.default_rng(0)
+    x, kernel, bias = random.normal(size=(*shape, 5)), random.normal(size=(3, 3, 5, 4)), random.normal(size=4)
+    layer = ServedConv2D(4, rate)
+    layer.build((None, None, None, 5))
+    layer.set_weights(served_weights(kernel, bias))
+    x = x.astype("float32")
+    direct = keras.layers.Conv2D(4, 3, padding="same", dilation_rate=rate)
+    direct.build((None, None, None, 5))
+    direct.set_weights([kernel, bias])
+    want = direct(x).numpy()
+    np.testing.assert_allclose(layer(x), want, atol=1e-4)  # values are some 7 in size
+
+
+def test_one_graph_takes_any_size_and_is_rebuilt_from_its_configuration():
+    layer = ServedConv2D(4, 2, name="c")
+    images = keras.Input((None, None, 3))
+    model = keras.Model(images, layer(images))
+    assert model.output_shape == (None, None, None, 4)
+    for size in (1, 9):
+        assert model(np.ones((2, size, size + 1, 3), "float32")).shape == (2, size, size + 1, 4)
+    again = ServedConv2D.from_config(layer.get_config())
+    assert (again.name, again.filters, again.dilation_rate) == ("c", 4, 2)
+
+
+def test_weights_of_a_convolution_without_bias_have_zeros_for_it():
+    kernel, bias = served_weights(np.ones((3, 3, 2, 4), "float32"))
+    assert kernel.shape == (25, 2, 4)
+    np.testing.assert_array_equal(bias, np.zeros(4))
