@@ -1,29 +1,36 @@
 """How long kseg-train takes from the command to the end of its first training step, and how much memory.
 
-    python benchmarks/start.py --data=camvid-records [--steps=10] [-- FLAGS of kseg-train]
+    python benchmarks/start.py --data=camvid-records [--steps=10]
 
 Starts the real command (configs/camvid_fcn.flags, float32, a new output directory) in a process of its own, ends it
 after `--steps` training steps and prints one JSON line: the wall-clock seconds from before the process was started to
-the end of the first step, its processor seconds, when each part of the start ended, and the most memory that the process
-held. What it times it wraps from outside, as modules are imported; kseg itself has no hook for it.
-
-`PYTHONPATH=CHECKOUT python benchmarks/start.py …` measures another checkout.
+the end of the first step, its processor seconds, what each part of them took, and the most memory that the process
+held. What it times it wraps from outside, as modules are imported; kseg has no hook for it. The program to start is
+`python -c "from kseg.cli.train import main; main()"` of the same environment: `PYTHONPATH=CHECKOUT` measures another
+checkout, `KSEG_CACHE=off` a start that finds nothing kept.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
+from kseg.config.values import POSITIVE
+from kseg.errors import UsageError
+from kseg.knobs import REQUIRED, check, knob, parse
+
+RECIPE = pathlib.Path(__file__).parent.parent / "configs" / "camvid_fcn.flags"
 # Runs in the child, before kseg: notes when modules have been imported and when functions end, and ends the process.
 WATCHER = """
-import importlib.machinery, json, os, resource, sys, time
+import importlib.machinery, json, os, sys, time
 steps, report = int(os.environ["START_STEPS"]), int(os.environ["START_REPORT"])
 stamps = [("python", time.monotonic())]
 stamp = lambda name: stamps.append((name, time.monotonic()))
-seen = 0
+seen, processor = 0, []
 
 def step_ended(function):
     def wrapped(*arguments, **keywords):
@@ -32,12 +39,11 @@ def step_ended(function):
         seen += 1
         if seen == 1:
             stamp("first step")
-            usage = resource.getrusage(resource.RUSAGE_SELF)
-            stamps.append(("processor", usage.ru_utime + usage.ru_stime))
+            processor.append(time.process_time())
         if seen == steps:
             status = open("/proc/self/status").read()
             peak = int(status.split("VmHWM:")[1].split()[0])
-            os.write(report, json.dumps({"stamps": stamps, "peak_kb": peak}).encode())
+            os.write(report, json.dumps({"stamps": stamps, "processor": processor[0], "peak_kb": peak}).encode())
             os._exit(0)
         return result
     return wrapped
@@ -61,12 +67,10 @@ def patch(module):
     module.assemble = noted("network built", module.assemble)
     import keras
     keras.Model.fit = began("fit begins", keras.Model.fit)
-    keras.callbacks.CallbackList.on_train_begin = noted("fit set up", keras.callbacks.CallbackList.on_train_begin)
     keras.callbacks.CallbackList.on_train_batch_end = step_ended(keras.callbacks.CallbackList.on_train_batch_end)
 
 class Finder:
-    names = {"tensorflow": lambda module: stamp("tensorflow"), "keras": lambda module: stamp("keras"),
-             "kseg.trainer": patch}
+    names = {"tensorflow": lambda module: stamp("tensorflow"), "kseg.trainer": patch}
 
     def find_spec(self, name, path=None, target=None):
         if name not in self.names:
@@ -89,48 +93,55 @@ main()
 """
 
 
-def start(data: str, steps: int, flags: list[str]) -> dict:
-    """The report of one start; `seconds_to_first_step` and the parts in seconds."""
-    import time
+@dataclasses.dataclass(frozen=True)
+class StartConfig:
+    """Flags of the benchmark."""
 
-    recipe = pathlib.Path(__file__).parent.parent / "configs" / "camvid_fcn.flags"
+    data: str = knob(REQUIRED, "Folder of TFRecord shards and dataset.json.")
+    steps: int = knob(1, "Training steps until the process is ended; the memory is theirs.", allowed=POSITIVE)
+
+    def __post_init__(self):
+        check(self)
+
+
+def watched(config: StartConfig) -> tuple[float, dict]:
+    """Starts the command and waits: (when, its watcher's report)."""
     reads, writes = os.pipe()
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", WATCHER, f"--flagfile={recipe}", f"--data={data}", f"--output_dir={folder}/run"]
-        command += ["--mixed_precision=float32", *flags]
-        environment = os.environ | {"START_STEPS": str(steps), "START_REPORT": str(writes)}
-        with open(f"{folder}/log", "w+b") as log:
-            began = time.monotonic()
-            process = subprocess.Popen(command, env=environment, pass_fds=[writes], stdout=log, stderr=log)
-            os.close(writes)
-            with open(reads) as pipe:
-                text = pipe.read()
-            process.wait()
-            if not text:
-                log.seek(0)
-                raise SystemExit(log.read().decode())
-    report = json.loads(text)
-    times, processor = dict(report["stamps"]), dict(report["stamps"]).pop("processor")
-    del times["processor"]
+    with tempfile.TemporaryDirectory() as folder, open(f"{folder}/log", "w+b") as log:
+        command = [sys.executable, "-c", WATCHER, f"--flagfile={RECIPE}", "--mixed_precision=float32"]
+        command += [f"--data={config.data}", f"--output_dir={folder}/run"]
+        environment = os.environ | {"START_STEPS": str(config.steps), "START_REPORT": str(writes)}
+        began = time.monotonic()
+        process = subprocess.Popen(command, env=environment, pass_fds=[writes], stdout=log, stderr=log)
+        os.close(writes)
+        with open(reads) as pipe:
+            report = pipe.read()
+        process.wait()
+        log.seek(0)
+        if not report:
+            raise SystemExit(log.read().decode())
+    return began, json.loads(report)
+
+
+def measured(config: StartConfig) -> dict:
+    """The benchmark's line; seconds, and gigabytes of 2^30 bytes."""
+    began, report = watched(config)
     parts, before = {}, began
-    for name, moment in times.items():
+    for name, moment in report["stamps"]:
         parts[name], before = round(moment - before, 2), moment
     return {
         "peer": "kseg",
         "what": "start",
-        "seconds_to_first_step": round(times["first step"] - began, 2),
-        "processor_seconds": round(processor, 2),
+        "seconds_to_first_step": round(before - began, 2),
+        "processor_seconds": round(report["processor"], 2),
         "parts": parts,
+        "steps": config.steps,
         "peak_rss_gb": round(report["peak_kb"] / 2**20, 3),
     }
 
 
 if __name__ == "__main__":
-    import argparse
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data")
-    parser.add_argument("--steps", type=int, default=1)
-    parser.add_argument("flags", nargs="*")
-    a = parser.parse_args()
-    print(json.dumps(start(a.data, a.steps, a.flags)))
+    try:
+        print(json.dumps(measured(parse(StartConfig, sys.argv))))
+    except UsageError as error:
+        raise SystemExit(f"start.py: {error}") from None

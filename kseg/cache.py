@@ -10,6 +10,7 @@ import pathlib
 import tempfile
 
 SWITCH = "KSEG_CACHE"  # environment: the folder to use, or "off"
+DIGEST = hashlib.sha256().digest_size
 KEPT = 16  # files of one kind, the newest; the graph of a training step takes 1 to 4 MB
 
 
@@ -33,8 +34,12 @@ def read(kind: str, key: str) -> bytes | None:
         content = _path(place, kind, key).read_bytes()
     except OSError:
         return None
-    checksum, content = content[:32], content[32:]
-    return content if hashlib.sha256(content).digest() == checksum else None
+    return content[DIGEST:] if content == sealed(content[DIGEST:]) else None
+
+
+def sealed(content: bytes) -> bytes:
+    """What stands in a file: the checksum of `content`, then `content`."""
+    return hashlib.sha256(content).digest() + content
 
 
 def write(kind: str, key: str, content: bytes) -> None:
@@ -54,7 +59,7 @@ def write(kind: str, key: str, content: bytes) -> None:
         descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".unfinished-")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
+                file.write(sealed(content))
             os.replace(aside, path)
         except BaseException:
             os.unlink(aside)

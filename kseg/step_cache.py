@@ -12,10 +12,12 @@ import pathlib
 
 import keras
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from kseg import cache
 
 KIND = "steps"
+SETTINGS = ("TF_", "KERAS_", "XLA_")  # environment variables that may change what is traced
 
 
 def keep_step(model: keras.Model, variables: list[keras.Variable], specs: tuple, identity: dict) -> None:
@@ -32,9 +34,9 @@ def keep_step(model: keras.Model, variables: list[keras.Variable], specs: tuple,
     key, traced = _key(variables, specs, identity), model.train_step
 
     def train_step(data):
-        kept = cache.read(KIND, key)
+        kept = _imported(key, variables, data)
         if kept is not None:
-            return _imported(kept, variables, data)
+            return kept
         concrete = tf.function(traced, autograph=False).get_concrete_function(specs)
         content = _exported(concrete, variables)
         if content is not None:
@@ -56,12 +58,11 @@ def _sources() -> str:
 
 
 def _key(variables, specs, identity: dict) -> str:
-    settings = {name: value for name, value in os.environ.items() if name.startswith(("TF_", "KERAS_", "XLA_", "KSEG_"))}
     parts = {
         "sources": _sources(),
         "versions": [tf.version.GIT_VERSION, tf.__version__, keras.__version__],
         "devices": [device.device_type for device in tf.config.list_logical_devices()],
-        "environment": {name: settings[name] for name in sorted(settings) if name != cache.SWITCH},
+        "environment": {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)},
         "variables": [(each.path, str(each.shape), str(each.dtype), each.trainable) for each in variables],
         "specs": str(specs),
         "keras": [keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()],
@@ -86,24 +87,26 @@ def _exported(concrete, variables: list) -> bytes | None:
     return json.dumps(head).encode() + b"\n" + concrete.graph.as_graph_def().SerializeToString()
 
 
-def _imported(content: bytes, variables: list, data) -> dict:
-    """The step in the graph being built; its scores, as Keras's train_step returns them."""
-    head, _, graph = content.partition(b"\n")
-    head = json.loads(head)
-    inputs = dict(zip(head["given"], tf.nest.flatten(data), strict=True))
-    here = tf.compat.v1.get_default_graph()
-    inputs |= {name: here.capture(variables[index].value.handle) for name, index in head["captured"]}
-    outputs = tf.graph_util.import_graph_def(
-        tf.compat.v1.GraphDef.FromString(graph),
-        input_map=inputs,
-        return_elements=tf.nest.flatten(head["outputs"]),
-        name="step",
-    )
+def _imported(key: str, variables: list, data: tuple) -> dict | None:
+    """The kept step in the graph being built: its scores, as Keras's train_step returns them. None if there is none."""
+    kept = cache.read(KIND, key)
+    if kept is None:
+        return None
+    head, _, graph = kept.partition(b"\n")
+    try:
+        head, graph = json.loads(head), tf.compat.v1.GraphDef.FromString(graph)
+        here = tf.compat.v1.get_default_graph()
+        inputs = dict(zip(head["given"], tf.nest.flatten(data), strict=True))
+        inputs |= {name: here.capture(variables[index].value.handle) for name, index in head["captured"]}
+        names = tf.nest.flatten(head["outputs"])
+        outputs = tf.graph_util.import_graph_def(graph, input_map=inputs, return_elements=names, name="step")
+    except (ValueError, KeyError, DecodeError):  # no ordinary damage: that, the checksum shows
+        return None
     return tf.nest.pack_sequence_as(head["outputs"], outputs)
 
 
 def _build_scores(model: keras.Model, specs: tuple) -> None:
-    """Builds the compiled loss and metrics, as Keras does when it traces a step: those of an imported one need it too."""
+    """Builds the compiled loss and metrics, as Keras does while it traces a step; an imported step needs them too."""
     classes = model.segmenter.output.shape[-1]
 
     @tf.function(autograph=False)
