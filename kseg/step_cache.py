@@ -13,6 +13,7 @@ import pathlib
 import keras
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.python.eager import context
 
 from kseg import cache
 
@@ -37,11 +38,12 @@ def keep_step(model: keras.Model, variables: list[keras.Variable], specs: tuple,
         kept = _imported(key, variables, data)
         if kept is not None:
             return kept
-        concrete = tf.function(traced, autograph=False).get_concrete_function(specs)
-        content = _exported(concrete, variables)
+        step = tf.function(lambda images, masks: traced((images, masks)), autograph=False)
+        calling = tf.function(lambda images, masks: step(images, masks), autograph=False)
+        content = _exported(calling.get_concrete_function(*specs), variables)
         if content is not None:
             cache.write(KIND, key, content)
-        return concrete(data)
+        return step(*data)
 
     if cache.folder() is not None:
         model.train_step = train_step
@@ -71,20 +73,40 @@ def _key(variables, specs, identity: dict) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def _exported(concrete, variables: list) -> bytes | None:
-    """A traced step as bytes; None if it reads an outer tensor that is no variable's."""
+def _exported(calling, variables: list) -> bytes | None:
+    """A graph that calls the step, with the functions it calls; None if it reads an outer tensor that is no variable's.
+
+    The step stays a function of the graph's library, since TensorFlow would make a Python object of every operation of
+    an imported graph (of 8,000).
+    """
     places = {id(each.value.handle): index for index, each in enumerate(variables)}
-    captured = [places.get(id(tensor)) for tensor in concrete.captured_inputs]
+    captured = [places.get(id(tensor)) for tensor in calling.captured_inputs]
     if None in captured:
         return None
-    given = len(concrete.inputs) - len(captured)
-    names = [tensor.name for tensor in concrete.inputs]
+    names = [tensor.name for tensor in calling.inputs]
+    given = len(names) - len(captured)
     head = {
         "given": names[:given],
         "captured": list(zip(names[given:], captured, strict=True)),
-        "outputs": tf.nest.map_structure(lambda tensor: tensor.name, concrete.structured_outputs),
+        "outputs": tf.nest.map_structure(lambda tensor: tensor.name, calling.structured_outputs),
     }
-    return json.dumps(head).encode() + b"\n" + concrete.graph.as_graph_def().SerializeToString()
+    graph = calling.graph.as_graph_def()
+    _rename_functions(graph, prefix=hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()[:16])
+    return json.dumps(head).encode() + b"\n" + graph.SerializeToString()
+
+
+def _rename_functions(graph, prefix: str) -> None:
+    """Gives the functions of a GraphDef names that no function of another process or graph has."""
+    names = {function.signature.name: f"kept_{prefix}_{function.signature.name}" for function in graph.library.function}
+    nodes = list(graph.node)
+    for function in graph.library.function:
+        function.signature.name = names[function.signature.name]
+        nodes.extend(function.node_def)
+    for node in nodes:
+        node.op = names.get(node.op, node.op)
+        for value in node.attr.values():
+            for called in [*([value.func] if value.HasField("func") else []), *value.list.func]:
+                called.name = names.get(called.name, called.name)
 
 
 def _imported(key: str, variables: list, data: tuple) -> dict | None:
@@ -95,12 +117,14 @@ def _imported(key: str, variables: list, data: tuple) -> dict | None:
     head, _, graph = kept.partition(b"\n")
     try:
         head, graph = json.loads(head), tf.compat.v1.GraphDef.FromString(graph)
+        for function in graph.library.function:  # import_graph_def leaves that to its caller
+            context.context().add_function_def(function)
         here = tf.compat.v1.get_default_graph()
-        inputs = dict(zip(head["given"], tf.nest.flatten(data), strict=True))
+        inputs = dict(zip(head["given"], data, strict=True))
         inputs |= {name: here.capture(variables[index].value.handle) for name, index in head["captured"]}
         names = tf.nest.flatten(head["outputs"])
         outputs = tf.graph_util.import_graph_def(graph, input_map=inputs, return_elements=names, name="step")
-    except (ValueError, KeyError, DecodeError):  # no ordinary damage: that, the checksum shows
+    except (ValueError, KeyError, DecodeError, tf.errors.OpError):  # no ordinary damage: that, the checksum shows
         return None
     return tf.nest.pack_sequence_as(head["outputs"], outputs)
 
