@@ -1,17 +1,19 @@
-# Everything starts from nothing but Python 3.11, git and make: `make demo`, `make test`, `make test-latest`, `make lint`.
+# Everything starts from nothing but Python 3.11, git and make: `make demo`, `make test`, `make test-latest`, `make lint`;
+# `make bench` needs data and, for their columns, the peers (benchmarks/README.md).
 
 PYTHON ?= python3.11
 IO := .venv
 LATEST := .venv-latest
 DEMO := demo
 
-.PHONY: help demo test test-latest lint resolve-cuda constraints clean
+.PHONY: help demo test test-latest lint bench resolve-cuda constraints clean
 
 help:
 	@echo "make demo         make a data set, convert, train, evaluate, export, predict (TensorFlow 2.16.2 + tensorflow-io)"
 	@echo "make test         the tests on TensorFlow 2.16.2 + tensorflow-io"
 	@echo "make test-latest  the tests on the newest TensorFlow"
 	@echo "make lint         ruff"
+	@echo "make bench        kseg beside its peers, measured in turn (benchmarks/README.md; BENCH='--rows=input' for a part)"
 	@echo "make resolve-cuda checks that the extra 'cuda' resolves to installable versions"
 	@echo "make constraints  pins both stacks anew (constraints/*.txt)"
 	@echo "make clean        removes environments and the demo's files"
@@ -49,6 +51,9 @@ test-latest: $(LATEST)/.made
 lint: $(IO)/.made-test
 	$(IO)/bin/ruff check .
 	$(IO)/bin/ruff format --check .
+
+bench: $(IO)/.made
+	$(IO)/bin/python -m benchmarks.run $(BENCH)
 
 # Resolved, not installed: the CUDA libraries are gigabytes and CI has no GPU.
 resolve-cuda: $(IO)/.made-test

@@ -12,6 +12,7 @@ import tensorflow as tf
 from kseg import checkpoints, pictures
 from kseg.averaging import WeightAverage, averaged
 from kseg.errors import RunError
+from kseg.input_wait import InputWait
 from kseg.labels import LabelMap
 from kseg.optimizers import skipped_steps
 from kseg.progress import bar, say
@@ -69,7 +70,8 @@ class Progress(keras.callbacks.Callback):
 class StopOnNan(keras.callbacks.Callback):
     """Ends the run at the first step whose loss is not a finite number, before anything of it is saved.
 
-    The first of the callbacks: what an epoch's last step spoils shows in the validation loss only.
+    The first of the callbacks. With `InputWait` the logs of a batch are those of the step before, so the next step may
+    have run by then; an epoch's last loss shows at its end, and what the last step spoils in the validation loss only.
     """
 
     def __init__(self):
@@ -81,22 +83,23 @@ class StopOnNan(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        """Checks the mean loss of the epoch so far, which a single NaN or infinity turns into one.
+        """Checks the mean loss of the epoch up to the step before, which a single NaN or infinity turns into one.
 
         Raises:
             RunError: naming the step.
         """
         if not math.isfinite(logs["loss"]):
-            self._refuse("loss", logs["loss"], batch + 1)
+            self._refuse("loss", logs["loss"], max(batch, 1))  # at the first batch it is that of the first step
 
     def on_epoch_end(self, epoch, logs=None):
-        """Checks the validation loss, the first to show what the epoch's last step did to the weights.
+        """Checks the loss of all steps, and the validation loss, the first to show what the last did to the weights.
 
         Raises:
             RunError: naming the step.
         """
-        if not math.isfinite(logs["val_loss"]):
-            self._refuse("validation loss", logs["val_loss"], self.params["steps"])
+        for what, key in (("loss", "loss"), ("validation loss", "val_loss")):
+            if not math.isfinite(logs[key]):
+                self._refuse(what, logs[key], self.params["steps"])
 
     def _refuse(self, what: str, value: float, step: int):
         epoch, steps = self._epoch, self.params["steps"]
@@ -142,6 +145,8 @@ class EpochEnd(keras.callbacks.Callback):
         done: metric lines of the epochs done before, from a resumed run.
         images_per_epoch: training images of an epoch.
         early_stopping: keyword arguments of `should_stop`, or None for no early stopping.
+        input_wait: what the steps of an epoch waited for input.
+        advise: lines for the user about a share of waiting, 0 to 1, none if it is small; said once a training.
         schedule: the learning rate by the number of batches before, for the metrics.
         average: of the weights, to keep instead of them.
     """
@@ -155,6 +160,8 @@ class EpochEnd(keras.callbacks.Callback):
         done: list[dict],
         images_per_epoch: int,
         early_stopping: dict | None,
+        input_wait: InputWait,
+        advise: Callable[[float], list[str]],
         schedule: Callable[[int], float],
         average: WeightAverage | None = None,
     ):
@@ -163,6 +170,7 @@ class EpochEnd(keras.callbacks.Callback):
         self._folder, self._resumer, self._writer = folder, resumer, writer
         self._entries = list(done)
         self._images, self._early_stopping = images_per_epoch, early_stopping
+        self._input_wait, self._advise = input_wait, advise
         self._started = self._trained = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -186,9 +194,19 @@ class EpochEnd(keras.callbacks.Callback):
         self._write_scalars(epoch, entry)
         self._resumer.save(epoch + 1)
         say(metric_line(entry))
+        self._say_wait()
         if self._early_stopping is not None and should_stop(mious, **self._early_stopping):
             say(f"early stopping after epoch {epoch + 1}: best validation:mIOU={max(mious):.4f}")
             self.model.stop_training = True
+
+    def _say_wait(self) -> None:
+        share = self._input_wait.share
+        say(f"input wait {100 * share:.1f} %")
+        lines = self._advise(share)
+        for line in lines:
+            say(line)
+        if lines:
+            self._advise = lambda share: []  # not every epoch again
 
     def _entry(self, epoch: int, logs: dict) -> dict:
         names = {"loss": "train:loss", "pixel_accuracy": "train:pixel_accuracy", "mIOU": "train:mIOU"}
@@ -197,6 +215,7 @@ class EpochEnd(keras.callbacks.Callback):
         batches = (epoch + 1) * self.params["steps"]
         entry["learning_rate"] = float(self._schedule(batches - 1))  # of the epoch's last batch
         entry["images_per_second"] = round(self._images / (self._trained - self._started), 3)
+        entry["input_wait"] = round(self._input_wait.share, 4)
         if self.model.optimizer.loss_scaled:
             skipped = entry["skipped_steps"] = skipped_steps(self.model.optimizer, batches)
             say(f"float16: {skipped} of {batches} steps so far skipped for a gradient that overflowed")

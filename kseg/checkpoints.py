@@ -12,7 +12,7 @@ import zipfile
 import keras
 import tensorflow as tf
 
-from kseg import knobs, storage
+from kseg import devices, knobs, storage
 from kseg.config import TrainConfig
 from kseg.config.values import SKIP
 from kseg.errors import RunError, UsageError
@@ -202,6 +202,7 @@ def build_network(config: TrainConfig, num_classes: int, precision: str) -> kera
         synchronized=config.syncbn,
         precision=precision,
         seed=config.seed,
+        winograd=devices.lays_out_winograd(precision),
     )
 
 

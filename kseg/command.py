@@ -92,6 +92,9 @@ def _import_tensorflow() -> None:
     import, on a processor without AVX, is none: what it wrote is lost.)
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow takes oneDNN's kernels by itself on some processors only. With AVX2 alone they multiply batches of
+    # matrices (kseg.models.winograd) at twice the speed of its own: 71 against 35 GFLOP/s on 2 cores.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         written, stderr = tempfile.TemporaryFile(), os.dup(2)
     except OSError:  # no room for a temporary file, or no standard error: then with the chatter

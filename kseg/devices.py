@@ -32,6 +32,11 @@ def _gpus() -> list[tuple[str, tuple[int, int]]]:
     return [(found.get("device_name", "GPU"), found.get("compute_capability", (0, 0))) for found in details]
 
 
+def processor_has_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16; others emulate it, slower than float32."""
+    return bool(processor()[1] & BFLOAT16_INSTRUCTIONS)
+
+
 def resolve_precision(mixed_precision: str = "auto") -> str:
     """The network's precision, one of PRECISIONS, for a value of --mixed_precision.
 
@@ -49,7 +54,7 @@ def resolve_precision(mixed_precision: str = "auto") -> str:
     if gpus:
         fast = all(capability >= BFLOAT16_CAPABILITY for _, capability in gpus)
     else:
-        fast = bool(processor()[1] & BFLOAT16_INSTRUCTIONS)
+        fast = processor_has_bfloat16()
     return "bfloat16" if fast else "float32"
 
 
@@ -69,6 +74,14 @@ def resolve_jit(jit_compile: str = "auto", replicas: int = 1) -> bool:
     if jit_compile == "auto":
         return replicas == 1 and bool(_gpus())
     return jit_compile == "True"
+
+
+def lays_out_winograd(precision: str) -> bool:
+    """Whether a network's 3x3 convolutions are Winograd's (kseg.models.winograd): in float32 and without a GPU.
+
+    oneDNN has no such kernels for processors, and in bfloat16 its direct ones are the faster; cuDNN has its own.
+    """
+    return precision == "float32" and not tf.config.get_visible_devices("GPU")
 
 
 def strategy() -> tf.distribute.Strategy:

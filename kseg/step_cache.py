@@ -15,7 +15,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.python.eager import context
 
-from kseg import cache
+from kseg import cache, devices
 
 KIND = "steps"
 SETTINGS = ("TF_", "KERAS_", "XLA_")  # environment variables that may change what is traced
@@ -63,7 +63,7 @@ def _key(variables, specs, identity: dict) -> str:
     parts = {
         "sources": _sources(),
         "versions": [tf.version.GIT_VERSION, tf.__version__, keras.__version__],
-        "devices": [device.device_type for device in tf.config.list_logical_devices()],
+        "devices": [devices.describe(), *(device.device_type for device in tf.config.list_logical_devices())],
         "environment": {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)},
         "variables": [(each.path, str(each.shape), str(each.dtype), each.trainable) for each in variables],
         "specs": str(specs),

@@ -1,6 +1,7 @@
 """Training: scope, assemble, fit."""
 
 import contextlib
+import functools
 
 import keras
 import tensorflow as tf
@@ -13,6 +14,7 @@ from kseg.config import TrainConfig
 from kseg.data import damage
 from kseg.data.preview import write_preview
 from kseg.errors import RunError, UsageError
+from kseg.input_wait import InputWait, advice
 from kseg.models import pretrained
 from kseg.plan import Plan, make_plan
 from kseg.progress import say
@@ -151,6 +153,7 @@ def _fit(plan: Plan, assembly: Assembly, validation, resumer, done: list[dict]) 
         validation_images=plan.validation.examples,
         validation_batch_size=config.validation_mini_batch_size,
     )
+    input_wait = InputWait()
     with damage.named(plan.training, plan.validation), contextlib.closing(progress):
         batches = plan.training_data(range(len(done), config.epochs))
         if not tf.distribute.has_strategy():
@@ -162,13 +165,13 @@ def _fit(plan: Plan, assembly: Assembly, validation, resumer, done: list[dict]) 
             initial_epoch=len(done),
             epochs=config.epochs,
             validation_data=validation,
-            callbacks=[StopOnNan(), progress, *_reports(plan, assembly, resumer, done)],
+            callbacks=[StopOnNan(), progress, input_wait, *_reports(plan, assembly, resumer, done, input_wait)],
             shuffle=False,  # the pipeline does it
             verbose=0,
         )
 
 
-def _reports(plan: Plan, assembly: Assembly, resumer, done: list[dict]) -> list[keras.callbacks.Callback]:
+def _reports(plan: Plan, assembly: Assembly, resumer, done: list[dict], input_wait) -> list[keras.callbacks.Callback]:
     """What is kept and shown at the end of an epoch; EpochEnd last, as it declares the epoch done."""
     config, average, reports = plan.config, assembly.average, []
     writer = tf.summary.create_file_writer(storage.join(config.output_dir, checkpoints.TENSORBOARD))
@@ -177,6 +180,7 @@ def _reports(plan: Plan, assembly: Assembly, resumer, done: list[dict]) -> list[
     if config.validation_pictures:
         pictures, labels = plan.validation_data(), plan.dataset.labels
         reports.append(ValidationPictures(writer, pictures, labels, config.validation_pictures, average))
+    split = plan.dataset.split(config.train_split)
     end = EpochEnd(
         config.output_dir,
         resumer,
@@ -184,6 +188,8 @@ def _reports(plan: Plan, assembly: Assembly, resumer, done: list[dict]) -> list[
         done=done,
         images_per_epoch=plan.steps_per_epoch * config.mini_batch_size,
         early_stopping=_early_stopping(config),
+        input_wait=input_wait,
+        advise=functools.partial(advice, config, (split.height_range[1], split.width_range[1])),
         schedule=assembly.schedule,
         average=average,
     )

@@ -14,11 +14,11 @@ ROWS = [
     ["kseg.labels"],
     ["kseg.s3"],
     ["kseg.storage"],
-    ["kseg.records", "kseg.command", "kseg.frames"],
+    ["kseg.records", "kseg.command", "kseg.frames", "kseg.kernels"],
     ["kseg.pictures", "kseg.record_checks"],
     [
         *("kseg.data", "kseg.models", "kseg.losses", "kseg.metrics", "kseg.schedules", "kseg.optimizers"),
-        *("kseg.averaging", "kseg.devices"),
+        *("kseg.averaging", "kseg.devices", "kseg.input_wait"),
     ],
     ["kseg.checkpoints", "kseg.plan"],
     [

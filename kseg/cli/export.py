@@ -1,15 +1,25 @@
 """kseg-export: a run to a version directory for TensorFlow Serving."""
 
+import sys
+
 from kseg.command import launch
 from kseg.config import ExportConfig
 
 
 def run(config: ExportConfig) -> None:
     """Exports the run's model and prints where it stands."""
-    from kseg import checkpoints, export  # TensorFlow only once the flags are right
+    from kseg import checkpoints, devices, export  # TensorFlow only once the flags are right
 
+    if config.precision == "bfloat16" and not devices.processor_has_bfloat16():
+        print(
+            "kseg-export: --precision=bfloat16: this processor has no instructions for it "
+            f"({', '.join(sorted(devices.BFLOAT16_INSTRUCTIONS))}) and would serve it slower than float32; "
+            "the export is for one that has",
+            file=sys.stderr,
+        )
     model, labels, trained = checkpoints.load_segmenter(config.run, config.model)
-    path = export.export(model, labels, config.export_dir, version=config.version, warmup_size=trained.crop_size)
+    how = {"version": config.version, "precision": config.precision, "winograd": config.winograd}
+    path = export.export(model, labels, config.export_dir, warmup_size=trained.crop_size, **how)
     print(f"exported: {path}")
 
 

@@ -107,6 +107,17 @@ class ExportConfig:
     version: int = knob(
         None, "Version number; one more than the highest there if not set. Never overwrites.", allowed=POSITIVE
     )
+    precision: str = knob(
+        "float32",
+        "Arithmetic of the network, whatever it was trained in; logits stay float32. bfloat16 is for servers with "
+        "instructions for it (Intel's AMX or AVX512_BF16, AMD's Zen 4) and slow on others; half the file.",
+        allowed=OneOf(("float32", "bfloat16")),
+    )
+    winograd: bool = knob(
+        True,
+        "Compute 3x3 convolutions in float32 by Winograd's method: 1.4 times as fast on processors, twice the file; "
+        "--nowinograd for GPUs, whose library has its own, or where a picture's memory matters.",
+    )
 
     def __post_init__(self):
         check(self)

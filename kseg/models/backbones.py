@@ -16,6 +16,7 @@ import keras
 from kseg import cache
 from kseg.errors import UsageError
 from kseg.models.blocks import Style, batch_norm
+from kseg.models.convolution import Conv2D
 
 # name: (blocks in each of the four stages, keras-cv's block type)
 VARIANTS = {
@@ -83,6 +84,8 @@ def _layer(kind: str, config: dict, x, rates: dict, style: Style):
         if zeros:
             pad_name = re.sub("_(conv|pool)$", "_pad", name)
             x = keras.layers.ZeroPadding2D(zeros, dtype=style.dtype, name=pad_name)(x)
+    if kind == "Conv2D":
+        return Conv2D.from_config({**config, "winograd": style.winograd})(x)
     return getattr(keras.layers, kind).from_config(config)(x)
 
 

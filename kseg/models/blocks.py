@@ -5,10 +5,14 @@ when the graph is built and differ from call to call.
 """
 
 import dataclasses
+import functools
 import zlib
 
 import keras
 from keras import ops
+
+from kseg.models.convolution import AtrousConv2D, Conv2D
+from kseg.models.normalization import BatchNormalization
 
 # Mean of ImageNet's pixels in RGB order, 0..255, as keras.applications' ResNet weights expect it.
 IMAGENET_MEAN = (123.68, 116.779, 103.939)
@@ -24,11 +28,13 @@ class Style:
         dtype: name of a Keras dtype policy: "float32", "mixed_bfloat16" or "mixed_float16".
         synchronized: batch normalisation over the batch of all replicas, not of each by itself.
         seed: of initial weights and dropout, >= 0.
+        winograd: whether 3x3 convolutions may be Winograd's, see `kseg.models.convolution.Conv2D`.
     """
 
     dtype: str = "float32"
     synchronized: bool = False
     seed: int = 0
+    winograd: bool = False
 
     def seed_of(self, layer_name: str) -> int:
         """Seed of one layer, 0 … 2**32 - 1: it depends on the layer's name, not on the order of building."""
@@ -66,55 +72,16 @@ class Normalize(keras.layers.Layer):
         return {**super().get_config(), "mean": self.mean}
 
 
-def batch_norm(name: str, style: Style) -> keras.layers.BatchNormalization:
-    """Batch normalisation with the reference's momentum.
-
-    Under mixed precision Keras computes it in float32 and keeps its statistics unrounded (3.15; a test watches it), so
-    it needs no float32 policy of its own, which would hand float32 on to the next layer: twice the memory.
-    """
-    return keras.layers.BatchNormalization(
+def batch_norm(name: str, style: Style) -> BatchNormalization:
+    """Batch normalisation with the reference's momentum, computed in float32 whatever the style's dtype."""
+    return BatchNormalization(
         momentum=BN_MOMENTUM, epsilon=BN_EPSILON, synchronized=style.synchronized, dtype=style.dtype, name=name
     )
 
 
-@keras.saving.register_keras_serializable(package="kseg")
-class AtrousConv2D(keras.layers.Conv2D):
-    """Conv2D of stride 1, "same" padding and one dilation rate: a matrix product for all taps, then shifts.
-
-    The same weights and, but for rounding, values: each tap's product is rounded to the compute dtype, their sum is
-    taken in float32. Keras hands dilated convolutions to tf.nn.convolution, which cuts the map into rate x rate maps,
-    at DeepLab's rates mostly padding: a step of deeplab on four crops of 240 pixels took 9.3 s on 2 cores (bfloat16)
-    and takes 2.6 s with this. Not measured on a GPU.
-    """
-
-    def convolution_op(self, inputs, kernel):
-        """inputs [N, H, W, C] -> [N, H, W, filters], any H and W; takes the place of Keras's dilated convolution."""
-        rows, columns, channels, filters = kernel.shape
-        _, height, width, _ = ops.shape(inputs)
-        taps = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (channels, rows * columns * filters))
-        # Shifted after the product, where there are `filters` channels a tap.
-        x = ops.split(ops.tensordot(inputs, taps, 1), rows, axis=-1)
-        x = _sum_shifted(x, self.dilation_rate[0], height, axis=1)
-        x = _sum_shifted(ops.split(x, columns, axis=-1), self.dilation_rate[0], width, axis=2)
-        return ops.cast(x, self.compute_dtype)
-
-
-def _sum_shifted(taps: list, rate: int, size, axis: int):
-    """The float32 sum of maps [N, H, W, C], tap t of T moved by (T // 2 - t) * rate along an axis of that size."""
-    reach = len(taps) // 2 * rate
-    padding = [[0, 0]] * 4
-    padding[axis] = [reach, reach]
-    total = 0
-    for index, tap in enumerate(taps):
-        window = [slice(None)] * 4
-        window[axis] = slice(index * rate, index * rate + size)
-        total = total + ops.cast(ops.pad(tap, padding)[tuple(window)], "float32")
-    return total
-
-
 def conv_bn_relu(x, channels: int, kernel_size: int, *, name: str, style: Style, dilation: int = 1):
     """Convolution without bias, batch normalisation, ReLU: [N, H, W, ?] -> [N, H, W, channels]."""
-    kind = AtrousConv2D if dilation > 1 else keras.layers.Conv2D
+    kind = AtrousConv2D if dilation > 1 else functools.partial(Conv2D, winograd=style.winograd)
     x = kind(
         channels,
         kernel_size,

@@ -62,6 +62,10 @@ def test_a_loss_that_is_no_number_stops_with_the_step():
     for loss in (float("nan"), float("inf")):
         message = rf"^loss is {loss} at step 24 \(epoch 3, step 4 of 10\); .*what epoch 2 left is kept"
         with pytest.raises(RunError, match=message):
-            guard.on_train_batch_end(3, {"loss": loss})
-        with pytest.raises(RunError, match=rf"validation loss is {loss} at step 30"):
-            guard.on_epoch_end(2, {"val_loss": loss})
+            guard.on_train_batch_end(4, {"loss": loss})  # the fifth batch's logs are the fourth step's
+        with pytest.raises(RunError, match=rf"^loss is {loss} at step 21 "):
+            guard.on_train_batch_end(0, {"loss": loss})
+        with pytest.raises(RunError, match=rf"^loss is {loss} at step 30 "):
+            guard.on_epoch_end(2, {"loss": loss, "val_loss": 1.0})
+        with pytest.raises(RunError, match=rf"^validation loss is {loss} at step 30"):
+            guard.on_epoch_end(2, {"loss": 1.0, "val_loss": loss})

@@ -67,7 +67,10 @@ FROZEN = {
         **{"absent_class_iou": "leave_out", "json": None, "confusion_png": None},
     },
     PredictConfig: {**MODEL_FLAGS, "images": None, "output": None, "overlay_alpha": 0.5, "original_labels": False},
-    ExportConfig: {"run": None, "model": "best", "export_dir": None, "version": None},
+    ExportConfig: {
+        **{"run": None, "model": "best", "export_dir": None, "version": None},
+        **{"precision": "float32", "winograd": True},
+    },
     ConvertConfig: {
         **PICTURE_FLAGS,
         **{"output": None, "max_side": None, "jpeg_quality": None, "on_error": "refuse", "num_shards": None},

@@ -53,6 +53,7 @@ def test_every_labelled_pixel_of_every_whole_picture_is_counted_once(model, tiny
     segment = evaluator.segment_with_model(model)
     scores = evaluator.evaluate(segment, validation(tiny_data), LABELS, total=3)
     np.testing.assert_array_equal(scores.confusion, counted_by_hand(tiny_data))
+    assert segment.experimental_get_tracing_count() == 1
     assert scores.confusion.sum() == 40 * 47 + 33 * 46 + 64 * 29  # the sizes less a column of void
 
 

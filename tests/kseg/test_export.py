@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from kseg import export, records, storage
 from kseg.errors import RunError, UsageError
 from kseg.labels import LabelMap
+from kseg.models.segmenter import build_segmenter
 
 LABELS = LabelMap.from_names(["a", "b", "c"])
 
@@ -132,6 +133,50 @@ def test_nothing_is_compiled_by_xla_and_nothing_needs_python(path):
         compiled = [key for key, value in function.attr.items() if "xla" in key.lower() and value.b]
         assert compiled == [], function.signature.name
         assert not [node.op for node in function.node_def if "PyFunc" in node.op]
+
+
+@pytest.fixture(scope="module")
+def segmenter(small_resnet) -> keras.Model:
+    """A real network whose batch normalisations are not as they start."""
+    network = build_segmenter(algorithm="psp", backbone="resnet-18", num_classes=3)
+    random = np.random.default_rng(5)
+    for layer in [*network.layers, *network.get_layer("backbone").layers]:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([random.uniform(0.5, 1.5, layer.gamma.shape) for _ in range(4)])
+    return network
+
+
+@pytest.mark.parametrize("precision, share", [("float32", 0.999), ("bfloat16", 0.95)])
+def test_no_batch_normalisation_is_left_and_the_classes_are_the_networks(segmenter, tmp_path, precision, share):
+    path = export.export(segmenter, LABELS, str(tmp_path), precision=precision)
+    graph = saved_model(path).graph_def
+    nodes = [node for function in graph.library.function for node in function.node_def]
+    variables = [node.attr["shared_name"].s.decode() for node in graph.node if node.op == "VarHandleOp"]
+    assert {"Rsqrt", "FusedBatchNormV3"}.isdisjoint(node.op for node in nodes)
+    assert not [name for name in variables if "moving" in name or "gamma" in name]
+    types = {node.attr["T"].type for node in nodes if node.op == "Conv2D"}
+    # The classifier, a Conv2D like the others, is in float32.
+    assert types == {tf.float32.as_datatype_enum, tf.as_dtype(precision).as_datatype_enum}
+    tensor = tf.saved_model.load(path).signatures["tensor"]
+    for height, width in ((1, 1), (33, 47), (64, 72)):
+        image = records.decode_image(tf.constant(picture(1, height, width)))[None]
+        same = tensor(images=image)["classes"].numpy() == np.argmax(segmenter(image, training=False), axis=-1)
+        assert same.mean() >= share
+
+
+def test_a_network_whose_weights_change_in_between_is_not_exported(segmenter, tmp_path, monkeypatch):
+    folded = export.folded
+
+    def wrong(*arguments, **options):
+        copy = folded(*arguments, **options)
+        kernel = copy.get_layer("head_logits").kernel
+        kernel.assign(-kernel)
+        return copy
+
+    monkeypatch.setattr(export, "folded", wrong)
+    for precision in ("float32", "bfloat16"):
+        with pytest.raises(RunError, match="computes something else than the network"):
+            export.export(segmenter, LABELS, str(tmp_path), precision=precision)
 
 
 # Runs where kseg and Keras cannot be imported, as on a machine that only serves. (None in sys.modules, not a finder

@@ -14,6 +14,7 @@ import tensorflow as tf
 from kseg import checkpoints, trainer
 from kseg.config import TrainConfig
 from kseg.errors import RunError, UsageError
+from kseg.models.trainee import Trainee
 
 pytestmark = pytest.mark.usefixtures("small_resnet")
 # Two epochs of two batches of 32-pixel crops.
@@ -30,10 +31,13 @@ def config(data: str, folder, **flags) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def finished(tiny_data, small_resnet, tmp_path_factory):
-    """A run of two epochs, with what it printed being of no interest."""
+    """A run of two epochs, the best's metrics, and how often the validation step was traced."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    best = trainer.train(config(tiny_data, folder, validation_pictures=1))
-    return folder, best
+    traced, step = [], Trainee.test_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainee, "test_step", lambda self, data: traced.append(data) or step(self, data))
+        best = trainer.train(config(tiny_data, folder, validation_pictures=1))
+    return folder, best, len(traced)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def weights(folder, which="last") -> list[np.ndarray]:
 
 
 def test_run_directory_is_complete(finished):
-    folder, best = finished
+    folder, best, _ = finished
     names = {child.name for child in folder.iterdir()}
     assert names == {
         *("config.json", "config.flags", "labels.json", "metrics.jsonl"),
@@ -70,12 +74,13 @@ def test_run_directory_is_complete(finished):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     assert best == max(lines, key=lambda line: line["validation:mIOU"])
+    assert all(0 <= line["input_wait"] < 1 for line in lines)
     assert lines[0]["learning_rate"] > lines[1]["learning_rate"] == 0.0  # poly ends at 0 on the last step
 
 
 def test_metrics_are_those_of_the_kept_model(finished, tiny_data):
     """The line in metrics.jsonl equals the scores counted by hand from the kept model's own predictions."""
-    folder, best = finished
+    folder, best, _ = finished
     model, labels, _ = checkpoints.load_segmenter(str(folder), "best")
     assert labels.names == ("dark", "bright")
     path = pathlib.Path(tiny_data) / "validation-00000-of-00001.tfrecord"
@@ -94,6 +99,10 @@ def test_metrics_are_those_of_the_kept_model(finished, tiny_data):
     assert best["validation:mIOU"] == pytest.approx(np.mean(hits / unions), abs=1e-3)
 
 
+def test_validation_is_traced_once_for_pictures_of_three_sizes_and_two_epochs(finished):
+    assert finished[2] == 1
+
+
 def test_tensorboard_holds_scalars_and_a_picture_an_epoch(finished):
     tags = []
     for path in (finished[0] / "tensorboard").iterdir():
@@ -102,6 +111,7 @@ def test_tensorboard_holds_scalars_and_a_picture_an_epoch(finished):
     for epoch in (1, 2):
         assert (epoch, "validation/mIOU") in tags
         assert (epoch, "learning_rate") in tags
+        assert (epoch, "input_wait") in tags
         assert (epoch, "validation/0: image, label, prediction") in tags
     assert [step for step, tag in tags if tag == "batches/learning_rate"] == [0, 1, 2, 3]
 
@@ -205,6 +215,8 @@ def test_num_training_samples_sets_the_epoch_and_another_seed_the_weights(finish
     out = capsys.readouterr().out
     assert "warning: --num_training_samples=3, but train has 6 pictures" in out
     assert "1 steps an epoch" in out
+    lines = out.splitlines()  # of a user's interest, after the line that tuners read
+    assert lines[[line.startswith("epoch=1 ") for line in lines].index(True) + 1] == "input wait 0.0 %"
     # Kernels that had begun alike would still be so after a few small steps, whatever these were; statistics not.
     pairs = zip(weights(finished[0]), weights(tmp_path / "run"), strict=True)
     assert all(np.corrcoef(one.ravel(), two.ravel())[0, 1] < 0.5 for one, two in pairs if one.ndim == 4)
@@ -213,7 +225,7 @@ def test_num_training_samples_sets_the_epoch_and_another_seed_the_weights(finish
 def test_two_replicas_make_the_same_run_as_one(replicas):
     """Synchronised statistics, and three whole validation pictures of three sizes for two devices."""
     (one,), (two,) = (checkpoints.read_metrics(str(replicas[0] / name)) for name in ("one", "two"))
-    names = [name for name in one if name != "images_per_second" and "train:" not in name]
+    names = [name for name in one if name not in ("images_per_second", "input_wait") and "train:" not in name]
     assert {name: two[name] for name in names} == pytest.approx({name: one[name] for name in names}, rel=0.02)
 
 

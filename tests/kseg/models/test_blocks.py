@@ -5,7 +5,6 @@ import tensorflow as tf
 
 from kseg.models.blocks import (
     AdaptiveAveragePool,
-    AtrousConv2D,
     Normalize,
     ResizeBilinear,
     Style,
@@ -119,36 +118,3 @@ def test_seeds_depend_on_seed_and_layer():
     seeds = {Style(seed=seed).seed_of(name) for seed in (0, 1) for name in ("a", "b")}
     assert len(seeds) == 4
     np.testing.assert_array_equal(*(Style().initializer("a")((3, 3, 2, 2)) for _ in range(2)))
-
-
-@pytest.mark.parametrize("height, width", [(13, 30), (3, 2), (1, 1)])
-@pytest.mark.parametrize("rate", [2, 12, 36])
-def test_atrous_convolution_is_keras_own_dilated_one(height, width, rate):
-    """Values and gradients, also where the taps reach past the whole map."""
-    arguments = {"padding": "same", "dilation_rate": rate, "use_bias": False}
-    layers = [AtrousConv2D(5, 3, **arguments), keras.layers.Conv2D(5, 3, **arguments)]
-    x = tf.constant(np.random.default_rng(0).normal(size=(2, height, width, 4)), tf.float32)
-    for layer in layers:
-        layer.build(x.shape)
-    layers[1].set_weights(layers[0].get_weights())
-    results = []
-    for layer in layers:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = layer(x)
-            loss = tf.reduce_sum(y**3)
-        results.append([y, *tape.gradient(loss, [x, layer.kernel.value])])
-    for ours, theirs in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max() + 1e-6)
-
-
-def test_atrous_convolution_sums_in_float32_under_mixed_precision():
-    layer = AtrousConv2D(1, 3, padding="same", dilation_rate=2, use_bias=False, dtype="mixed_bfloat16")
-    layer.build((1, 5, 5, 1))
-    layer.set_weights([np.full((3, 3, 1, 1), 1.0)])
-    x = np.zeros((1, 5, 5, 1), np.float32)
-    x[0, 2, 2], x[0, 0, 0] = 256.0, 1.0  # the centre sees both: 257 is no bfloat16, 258 is the sum of all three
-    x[0, 4, 4] = 1.0
-    y = layer(x)
-    assert y.dtype == "bfloat16"
-    assert float(y[0, 2, 2, 0]) == 258.0  # bfloat16 sums would stay at 256

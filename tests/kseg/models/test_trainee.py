@@ -18,8 +18,8 @@ MASKS[:, :5] = 255
 WEIGHT = 0.4
 
 
-def network(aux: bool = True) -> keras.Model:
-    return build_segmenter(algorithm="fcn", backbone="resnet-18", num_classes=3, output_stride=32, aux=aux, seed=1)
+def network(aux: bool = True, algorithm: str = "fcn") -> keras.Model:
+    return build_segmenter(algorithm=algorithm, backbone="resnet-18", num_classes=3, output_stride=32, aux=aux, seed=1)
 
 
 def compiled(built: keras.Model, **arguments) -> Trainee:
@@ -57,6 +57,27 @@ def test_evaluation_and_prediction_leave_the_auxiliary_head_out():
     evaluated = [layer.name for layer in model.segmenter.layers]
     assert "head_logits" in evaluated
     assert not [name for name in evaluated if name.startswith("aux")]
+
+
+@pytest.mark.parametrize("algorithm", ["fcn", "psp", "deeplab"])
+def test_whole_pictures_of_many_sizes_are_scored_with_one_trace(algorithm, monkeypatch):
+    """And each counts every pixel once: no padding, which the convolutions at the border would see."""
+    sizes = [(20 + 7 * index, 70 - 5 * index) for index in range(8)]
+    traced, step = [], Trainee.test_step
+    monkeypatch.setattr(Trainee, "test_step", lambda self, data: traced.append(data) or step(self, data))
+
+    def pictures():
+        for size in sizes:
+            yield np.zeros((1, *size, 3), np.uint8), np.ones((1, *size), np.uint8)
+
+    signature = (tf.TensorSpec((1, None, None, 3), tf.uint8), tf.TensorSpec((1, None, None), tf.uint8))
+    data = tf.data.Dataset.from_generator(pictures, output_signature=signature)
+    model = compiled(network(algorithm=algorithm))
+    for _ in range(2):
+        model.evaluate(data.apply(tf.data.experimental.assert_cardinality(len(sizes))), verbose=0)
+    assert len(traced) == 1
+    (confusion,) = model.metrics[1].metrics
+    assert confusion.scores().confusion.sum() == sum(height * width for height, width in sizes)
 
 
 def test_both_heads_and_the_backbone_learn():

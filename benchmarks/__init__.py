@@ -1,0 +1,1 @@
+"""What kseg claims about speed, runnable: `make bench`, or each script by itself."""

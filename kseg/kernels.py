@@ -1,0 +1,35 @@
+"""What the networks take from TensorFlow itself where Keras offers no operation as fast; kseg.models asks for it."""
+
+import tensorflow as tf
+
+
+def replicas() -> int:
+    """How many replicas share the batch of what is traced here; 1 outside of any."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def fused_batch_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float):
+    """Normalises a batch by its own statistics.
+
+    Args:
+        x: [N, H, W, C] in float32, bfloat16 or float16; the arithmetic is in float32.
+        gamma, beta: float32 [C].
+        epsilon: what is added to the variance.
+
+    Returns:
+        [N, H, W, C] in x's dtype, and the mean and the variance, float32 [C]; the variance divides by the number of
+        values, as Keras's does. The statistics have no gradient.
+    """
+    gamma, beta = tf.cast(gamma, tf.float32), tf.cast(beta, tf.float32)
+    outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=epsilon, is_training=True)
+    # The operation gives the variance for its population: the sum / (number - 1).
+    count = tf.cast(tf.size(x) // tf.shape(x)[-1], tf.float32)
+    variance = variance * (tf.maximum(count - 1, 1) / count)
+    return outputs, tf.stop_gradient(mean), tf.stop_gradient(variance)
+
+
+def after(x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """`x`, to be had only once `other` is there: what is worked out from it is neither begun earlier nor kept since."""
+    with tf.control_dependencies([other]):
+        return tf.identity(x)

@@ -1,0 +1,121 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kseg.models import convolution, winograd
+from kseg.models.convolution import AtrousConv2D, Conv2D
+
+CHANNELS = convolution.WINOGRAD_CHANNELS
+
+
+def layer(filters=CHANNELS, size=3, **kwargs) -> Conv2D:
+    return Conv2D(filters, size, winograd=True, **{"padding": "same", "use_bias": False} | kwargs)
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[int]:
+    """The dilation of each convolution that goes Winograd's way."""
+    calls, real = [], winograd.convolution
+    monkeypatch.setattr(winograd, "convolution", lambda x, kernel, rate: calls.append(rate) or real(x, kernel, rate))
+    return calls
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"filters": CHANNELS - 1},
+        {"size": 1},
+        {"strides": 2},
+        {"padding": "valid"},
+        {"dilation_rate": (1, 2)},
+        {"dtype": "mixed_bfloat16"},
+        {"groups": 2},
+    ],
+)
+def test_only_large_square_float32_convolutions_are_winograds(asked, kwargs):
+    x = keras.Input((8, 8, CHANNELS))
+    layer(**kwargs)(x)
+    try:
+        layer(**kwargs)(np.zeros((1, 8, 8, CHANNELS), np.float32))
+    except tf.errors.UnimplementedError:  # of grouped convolutions without XLA
+        assert kwargs == {"groups": 2}
+    assert asked == []
+
+
+def test_winograd_is_off_unless_asked_for(asked):
+    Conv2D(CHANNELS, 3, padding="same")(np.zeros((1, 4, 4, CHANNELS), np.float32))
+    assert asked == []
+
+
+@pytest.mark.parametrize("rate", [1, 4])
+def test_a_layer_gives_keras_own_values_by_winograds_way(asked, rate):
+    x = np.random.default_rng(0).normal(size=(1, 9, 11, CHANNELS)).astype(np.float32)
+    ours, theirs = (
+        layer(dilation_rate=rate, use_bias=True),
+        keras.layers.Conv2D(CHANNELS, 3, padding="same", dilation_rate=rate),
+    )
+    for each in (ours, theirs):
+        each.build(x.shape)
+    theirs.set_weights([weight + 0.1 for weight in ours.get_weights()])
+    ours.set_weights(theirs.get_weights())
+    expected = theirs(x)
+    np.testing.assert_allclose(ours(x), expected, atol=2e-5 * np.abs(expected).max())
+    assert asked == [rate]
+
+
+def test_weights_of_keras_own_layers_are_loaded(tmp_path):
+    """Files written before there was this class, or on a machine with a GPU, keep their meaning."""
+    path = tmp_path / "x.weights.h5"
+    for kind in (keras.layers.Conv2D, Conv2D):
+        x = keras.Input((4, 4, 2))
+        model = keras.Model(x, kind(3, 3, name="a")(x))
+        if kind is Conv2D:
+            model.load_weights(path)
+        else:
+            model.save_weights(path)
+            expected = model.get_weights()
+    for ours, theirs in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_layer_is_rebuilt_from_its_configuration():
+    config = keras.saving.serialize_keras_object(layer(5))
+    assert config["registered_name"] == "kseg>Conv2D"
+    assert (
+        keras.saving.deserialize_keras_object(config).get_config()
+        == layer(5, name=config["config"]["name"]).get_config()
+    )
+
+
+@pytest.mark.parametrize("height, width", [(13, 30), (3, 2), (1, 1)])
+@pytest.mark.parametrize("rate", [2, 12, 36])
+def test_atrous_convolution_is_keras_own_dilated_one(height, width, rate):
+    """Values and gradients, also where the taps reach past the whole map."""
+    arguments = {"padding": "same", "dilation_rate": rate, "use_bias": False}
+    layers = [AtrousConv2D(5, 3, **arguments), keras.layers.Conv2D(5, 3, **arguments)]
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, height, width, 4)), tf.float32)
+    for layer in layers:
+        layer.build(x.shape)
+    layers[1].set_weights(layers[0].get_weights())
+    results = []
+    for layer in layers:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+            loss = tf.reduce_sum(y**3)
+        results.append([y, *tape.gradient(loss, [x, layer.kernel.value])])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max() + 1e-6)
+
+
+def test_atrous_convolution_sums_in_float32_under_mixed_precision():
+    layer = AtrousConv2D(1, 3, padding="same", dilation_rate=2, use_bias=False, dtype="mixed_bfloat16")
+    layer.build((1, 5, 5, 1))
+    layer.set_weights([np.full((3, 3, 1, 1), 1.0)])
+    x = np.zeros((1, 5, 5, 1), np.float32)
+    x[0, 2, 2], x[0, 0, 0] = 256.0, 1.0  # the centre sees both: 257 is no bfloat16, 258 is the sum of all three
+    x[0, 4, 4] = 1.0
+    y = layer(x)
+    assert y.dtype == "bfloat16"
+    assert float(y[0, 2, 2, 0]) == 258.0  # bfloat16 sums would stay at 256

@@ -1,0 +1,29 @@
+import numpy as np
+import tensorflow as tf
+
+from kseg import kernels
+
+
+def test_fused_batch_norm_by_hand():
+    x = np.float32([1, 3, 5, 7]).reshape(2, 2, 1, 1)
+    outputs, mean, variance = kernels.fused_batch_norm(x, np.float32([2.0]), np.float32([1.0]), 0.0011)
+    assert (float(mean[0]), float(variance[0])) == (4.0, 5.0)
+    np.testing.assert_allclose(np.ravel(outputs), 1 + 2 * np.float32([-3, -1, 1, 3]) / np.sqrt(5.0011), rtol=1e-5)
+
+
+def test_a_replica_knows_how_many_share_its_batch():
+    assert kernels.replicas() == 1
+    seen = []
+    tf.distribute.MirroredStrategy(["CPU:0"]).run(lambda: seen.append(kernels.replicas()))
+    assert seen == [1]
+
+
+def test_after_waits_in_a_graph_and_changes_nothing():
+    @tf.function
+    def run(x, other):
+        return kernels.after(x, tf.exp(other, name="before"))
+
+    graph = run.get_concrete_function(tf.TensorSpec([2]), tf.TensorSpec([])).graph
+    waiting = [operation for operation in graph.get_operations() if operation.control_inputs]
+    assert [operation.control_inputs[0].type for operation in waiting if operation.inputs][:1] == ["Exp"]
+    np.testing.assert_array_equal(run(tf.constant([1.0, 2.0]), tf.constant(0.0)), [1, 2])
