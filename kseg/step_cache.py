@@ -65,7 +65,7 @@ def _key(variables, specs, identity: dict) -> str:
         "versions": [tf.version.GIT_VERSION, tf.__version__, keras.__version__],
         "devices": [devices.describe(), *(device.device_type for device in tf.config.list_logical_devices())],
         "environment": {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)},
-        "variables": [(each.path, str(each.shape), str(each.dtype), each.trainable) for each in variables],
+        "variables": [(str(each.shape), str(each.dtype), each.trainable) for each in variables],
         "specs": str(specs),
         "keras": [keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()],
         "identity": identity,
