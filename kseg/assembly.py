@@ -34,9 +34,14 @@ class Assembly:
     average: WeightAverage | None
 
     @property
+    def variables(self) -> list[keras.Variable]:
+        """Of the network and the optimizer."""
+        return self.network.variables + self.model.optimizer.variables
+
+    @property
     def state(self) -> list[tf.Variable]:
         """Everything that a resumed training goes on from."""
-        variables = [variable.value for variable in self.network.variables + self.model.optimizer.variables]
+        variables = [variable.value for variable in self.variables]
         return variables + (self.average.variables if self.average else [])
 
 

@@ -1,5 +1,6 @@
 """What happens during training besides training: progress, the metric line, models kept, early stopping, pictures."""
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -261,8 +262,12 @@ class ValidationPictures(keras.callbacks.Callback):
     ):
         super().__init__()
         self._average = average
-        self._samples = [(image.numpy(), mask.numpy()) for image, mask in dataset.unbatch().take(count)]
-        self._labels, self._writer = labels, writer
+        self._dataset, self._count, self._labels, self._writer = dataset, count, labels, writer
+
+    @functools.cached_property
+    def _samples(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The pictures and their masks, read when the first epoch ends: a training starts without them."""
+        return [(image.numpy(), mask.numpy()) for image, mask in self._dataset.unbatch().take(self._count)]
 
     def on_epoch_end(self, epoch, logs=None):
         """Predicts and draws, one picture after the other as their sizes may differ."""

@@ -81,13 +81,14 @@ def make_run(config: TrainConfig, labels: LabelMap) -> None:
     storage.write_text(storage.join(folder, CONFIG), config.to_json())  # last: it marks the directory as a run
 
 
+def compared(config: TrainConfig) -> dict:
+    """The part of a configuration that says what is computed."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in NOT_COMPARED}
+
+
 def _refuse_difference(folder: str, there: TrainConfig, now: TrainConfig) -> None:
-    old, new = dataclasses.asdict(there), dataclasses.asdict(now)
-    differences = [
-        f"{name}={old[name]} there, {new[name]} now"
-        for name in old
-        if name not in NOT_COMPARED and old[name] != new[name]
-    ]
+    old, new = compared(there), compared(now)
+    differences = [f"{name}={old[name]} there, {new[name]} now" for name in old if old[name] != new[name]]
     if differences:
         raise RunError(
             f"{folder}: holds a run of another configuration ({'; '.join(differences)}); "

@@ -18,6 +18,7 @@ from kseg.input_wait import InputWait, advice
 from kseg.models import pretrained
 from kseg.plan import Plan, make_plan
 from kseg.progress import say
+from kseg.step_cache import keep_step
 
 
 def preview(config: TrainConfig) -> str:
@@ -154,8 +155,12 @@ def _fit(plan: Plan, assembly: Assembly, validation, resumer, done: list[dict]) 
     )
     input_wait = InputWait()
     with damage.named(plan.training, plan.validation), contextlib.closing(progress):
+        batches = plan.training_data(range(len(done), config.epochs))
+        if not tf.distribute.has_strategy():
+            identity = {"config": checkpoints.compared(config), "class_weights": plan.class_weights}
+            keep_step(assembly.model, assembly.variables, batches.element_spec, identity)
         assembly.model.fit(
-            plan.training_data(range(len(done), config.epochs)),
+            batches,
             steps_per_epoch=plan.steps_per_epoch,
             initial_epoch=len(done),
             epochs=config.epochs,

@@ -8,6 +8,7 @@ import hashlib
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KSEG_CACHE"] = "off"  # a test sees what the code does, not what an earlier version of it kept
 
 import numpy as np
 import pytest

@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 # A module imports only from rows above its own; modules of one package (kseg.data, kseg.models) may use each other.
 ROWS = [
-    ["kseg", "kseg.errors", "kseg.progress", "kseg.photos"],
+    ["kseg", "kseg.cache", "kseg.errors", "kseg.progress", "kseg.photos"],
     ["kseg.knobs", "kseg.registry"],
     ["kseg.config"],
     ["kseg.labels"],
@@ -21,7 +21,15 @@ ROWS = [
         *("kseg.averaging", "kseg.devices", "kseg.input_wait"),
     ],
     ["kseg.checkpoints", "kseg.plan"],
-    ["kseg.callbacks", "kseg.assembly", "kseg.incremental", "kseg.evaluator", "kseg.predictor", "kseg.export"],
+    [
+        "kseg.callbacks",
+        "kseg.assembly",
+        "kseg.incremental",
+        "kseg.evaluator",
+        "kseg.predictor",
+        "kseg.export",
+        "kseg.step_cache",
+    ],
     ["kseg.trainer"],
     ["kseg.cli"],
 ]

@@ -1,15 +1,19 @@
 """ResNets of keras-cv, dilated: the only module that knows keras-cv.
 
 keras-cv's ResNetBackbone gives the layer graph. It has strides but no dilation, batch normalisation without
-`synchronized`, unseeded Glorot weights and no dtype argument, so `build_backbone` clones the graph and changes each
-layer's configuration on the way. Layers take the names of keras.applications' ResNets ("conv4_block1_2_conv") and keep
-their order, in which the ImageNet weights are stored.
+`synchronized`, unseeded Glorot weights and no dtype argument, so `build_backbone` makes each layer anew, its
+configuration changed, and joins them in the same way. That graph is kept for the next start (kseg.cache): importing
+keras-cv and building its network takes 2 to 3 s. Layers take the names of keras.applications' ResNets
+("conv4_block1_2_conv") and keep their order, in which the ImageNet weights are stored.
 """
 
+import importlib.metadata
+import json
 import re
 
 import keras
 
+from kseg import cache
 from kseg.errors import UsageError
 from kseg.models.blocks import Style, batch_norm
 from kseg.models.convolution import Conv2D
@@ -48,37 +52,65 @@ def build_backbone(name: str, *, output_stride: int = 8, style: Style) -> keras.
         raise UsageError(f"--backbone={name}: allowed: {', '.join(VARIANTS)}")
     if output_stride not in OUTPUT_STRIDES:
         raise UsageError(f"--output_stride={output_stride}: allowed: {', '.join(map(str, OUTPUT_STRIDES))}")
-    graph = _rebuild(_keras_cv_resnet(name), stage_rates(output_stride), style)
+    graph = _rebuild(_layers(name), stage_rates(output_stride), style)
     blocks, _ = VARIANTS[name]
     last_layers = {"stage3": f"conv4_block{blocks[2]}_out", "stage4": f"conv5_block{blocks[3]}_out"}
     taps = {tap: graph.get_layer(layer).output for tap, layer in last_layers.items()}
     return keras.Model(graph.input, taps, name="backbone")
 
 
-def _rebuild(original: keras.Model, rates: dict, style: Style) -> keras.Model:
-    """The same graph with new layers: renamed, dilated by `rates`, explicitly padded, in the given style."""
-    zeros = {}  # name of a layer: rows and columns of zeros to put around its input
+def _rebuild(layers: list, rates: dict, style: Style) -> keras.Model:
+    """The graph of `_layers` with new layers: renamed, dilated by `rates`, explicitly padded, in the given style."""
+    (_, source, _, _), *layers = layers
+    image = x = keras.Input((None, None, 3), name="pixels")
+    outputs = {source: image}
+    for kind, name, config, inputs in layers:
+        x = [outputs[each] for each in inputs] if len(inputs) > 1 else outputs[inputs[0]]
+        x = outputs[name] = _layer(kind, {**config, "name": applications_name(name)}, x, rates, style)
+    return keras.Model(image, x)
 
-    def clone(layer):
-        config = {**layer.get_config(), "name": applications_name(layer.name), "dtype": style.dtype}
-        if isinstance(layer, keras.layers.BatchNormalization):
-            return batch_norm(config["name"], style)
-        if isinstance(layer, keras.layers.Conv2D):
-            config["kernel_initializer"] = style.initializer(config["name"])
-            _dilate(config, rates)
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.MaxPooling2D):
-            zeros[config["name"]] = _take_padding_out(config)
-        if isinstance(layer, keras.layers.Conv2D):
-            return Conv2D.from_config({**config, "winograd": style.winograd})
-        return layer.__class__.from_config(config)
 
-    def call(layer, x, **kwargs):
-        if zeros.get(layer.name):
-            pad_name = re.sub("_(conv|pool)$", "_pad", layer.name)
-            x = keras.layers.ZeroPadding2D(zeros[layer.name], dtype=style.dtype, name=pad_name)(x)
-        return layer(x, **kwargs)
+def _layer(kind: str, config: dict, x, rates: dict, style: Style):
+    """Makes a layer of keras-cv's kind and configuration as kseg wants it, and calls it."""
+    name = config["name"]
+    if kind == "BatchNormalization":
+        return batch_norm(name, style)(x)
+    config["dtype"] = style.dtype
+    if kind == "Conv2D":
+        config["kernel_initializer"] = style.initializer(name)
+        _dilate(config, rates)
+    if kind in ("Conv2D", "MaxPooling2D"):
+        zeros = _take_padding_out(config)
+        if zeros:
+            pad_name = re.sub("_(conv|pool)$", "_pad", name)
+            x = keras.layers.ZeroPadding2D(zeros, dtype=style.dtype, name=pad_name)(x)
+    if kind == "Conv2D":
+        return Conv2D.from_config({**config, "winograd": style.winograd})(x)
+    return getattr(keras.layers, kind).from_config(config)(x)
 
-    return keras.models.clone_model(original, clone_function=clone, call_function=call)
+
+def _layers(name: str) -> list:
+    """keras-cv's network of that name, layer by layer: [class, name, configuration, names of the layers before]."""
+    made_by = ("keras", keras.__version__, "keras-cv", importlib.metadata.version("keras-cv"))
+    key = json.dumps([made_by, VARIANTS[name], STAGE_FILTERS, STAGE_STRIDES])
+    kept = cache.read("backbones", key)
+    if kept is not None:
+        return json.loads(kept)
+    layers = [
+        [layer.__class__.__name__, layer.name, layer.get_config(), _inputs(layer)]
+        for layer in _keras_cv_resnet(name).layers
+    ]
+    text = json.dumps(layers)
+    cache.write("backbones", key, text.encode())
+    return json.loads(text)  # tuples are lists now, as they are when it is read
+
+
+def _inputs(layer: keras.Layer) -> list[str]:
+    """Names of the layers whose outputs a layer of a functional model takes, in order."""
+    if isinstance(layer, keras.layers.InputLayer):
+        return []
+    tensors = layer.input if isinstance(layer.input, list) else [layer.input]
+    return [tensor._keras_history.operation.name for tensor in tensors]
 
 
 def _keras_cv_resnet(name: str) -> keras.Model:

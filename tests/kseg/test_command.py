@@ -64,6 +64,7 @@ def test_a_run_that_cannot_be_done_is_one_line_and_status_1(tmp_path):
     done = shell("kseg.cli.train", f"--data={tmp_path}", f"--output_dir={tmp_path}/run")
     expected = f"kseg-train: {tmp_path}/dataset.json: not there; expected a folder that convert-dataset wrote\n"
     assert (done.returncode, done.stderr) == (1, expected)
+    assert done.stdout == "heavy: ['keras', 'tensorflow']\n"  # Keras would import matplotlib, in 0.8 s
     assert list(tmp_path.iterdir()) == []
 
 

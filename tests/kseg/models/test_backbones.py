@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from kseg.errors import UsageError
-from kseg.models.backbones import build_backbone, stage_rates
+from kseg.models.backbones import _keras_cv_resnet, applications_name, build_backbone, stage_rates
 from kseg.models.blocks import Style
 
 APPLICATIONS = {"resnet-50": keras.applications.ResNet50, "resnet-101": keras.applications.ResNet101}
@@ -152,3 +152,34 @@ def test_keras_policy_is_left_alone():
 def test_unknown_choices_are_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         build_backbone(**arguments, style=Style())
+
+
+@pytest.mark.parametrize("name", ["resnet-18", "resnet-50"])  # the others differ in numbers of blocks
+def test_every_layer_and_connection_is_keras_cvs(name, monkeypatch, tmp_path):
+    """Padding layers left out, from keras-cv and again from what is kept of it."""
+    monkeypatch.setenv("KSEG_CACHE", str(tmp_path))
+    theirs = _keras_cv_resnet(name)
+    expected = {applications_name(layer.name): parents(layer) for layer in theirs.layers[1:]}
+    weights = [applications_name(path(weight)) for weight in theirs.weights]
+    first = build_backbone(name, style=Style())
+    monkeypatch.setattr("kseg.models.backbones._keras_cv_resnet", None)
+    for backbone in (first, build_backbone(name, style=Style())):
+        layers = [layer for layer in backbone.layers[1:] if not isinstance(layer, keras.layers.ZeroPadding2D)]
+        assert {layer.name: parents(layer) for layer in layers} == expected
+        assert [path(weight) for weight in backbone.weights] == weights
+
+
+def path(weight) -> str:
+    """The layer's name and the weight's: "conv1_conv/kernel"."""
+    return "/".join(weight.path.split("/")[-2:])
+
+
+def parents(layer) -> list[str]:
+    """Names of the layers before it but for padding, as keras.applications has them; the input's is ""."""
+    names = []
+    for tensor in layer.input if isinstance(layer.input, list) else [layer.input]:
+        before = tensor._keras_history.operation
+        if isinstance(before, keras.layers.ZeroPadding2D):
+            before = before.input._keras_history.operation
+        names.append("" if isinstance(before, keras.layers.InputLayer) else applications_name(before.name))
+    return names

@@ -1,0 +1,126 @@
+"""The kept graph of a training step: what an equal training does with it, and what must not take it."""
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_resnet import shrink
+
+from kseg import cache, trainer
+from kseg.config import TrainConfig
+from kseg.losses.build import build_loss
+from kseg.metrics import ConfusionMatrix
+from kseg.models.trainee import Trainee
+from kseg.optimizers import build_optimizer
+from kseg.step_cache import keep_step
+
+SIDE, CLASSES = 8, 3
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch) -> pathlib.Path:
+    """The folder of kept steps."""
+    monkeypatch.setenv("KSEG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "steps"
+
+
+@pytest.fixture
+def traced(monkeypatch) -> list:
+    """Grows by an entry whenever the network is called to train, that is, when a step is traced."""
+    calls, call = [], Trainee.call
+
+    def counted(self, images, training=False):
+        calls.extend([images] if training else [])
+        return call(self, images, training)
+
+    monkeypatch.setattr(Trainee, "call", counted)
+    return calls
+
+
+def network() -> keras.Model:
+    images = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="images")
+    x = keras.layers.Conv2D(4, 3, padding="same", kernel_initializer=keras.initializers.HeNormal(seed=1))(
+        keras.layers.Rescaling(1 / 255)(images)
+    )
+    x = keras.layers.Dropout(0.5, seed=2)(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Conv2D(CLASSES, 1, kernel_initializer=keras.initializers.HeNormal(seed=3))(x)
+    return keras.Model(images, x)
+
+
+def train(identity: object = None, **optimizer) -> list[np.ndarray]:
+    """Two epochs of three batches; the scores after each, then all weights and optimizer variables."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (6, SIDE, SIDE, 3), dtype=np.uint8)
+    masks = random.integers(0, CLASSES, (6, SIDE, SIDE), dtype=np.uint8)
+    batches = tf.data.Dataset.from_tensor_slices((images, masks)).batch(2, drop_remainder=True)
+    model = Trainee(network())
+    rule = build_optimizer("adam", **{"learning_rate": 0.01, **optimizer})
+    rule.build(model.network.trainable_variables)
+    model.compile(
+        optimizer=rule,
+        loss=build_loss("cross_entropy+dice", class_weights=None, label_smoothing=0.0),
+        metrics=[ConfusionMatrix(CLASSES)],
+        auto_scale_loss=False,
+    )
+    variables = model.network.variables + rule.variables
+    keep_step(model, variables, batches.element_spec, {"identity": identity, **optimizer})
+    scores = model.fit(batches, epochs=2, validation_data=batches, verbose=0).history
+    return [np.array(scores[name]) for name in sorted(scores)] + [np.array(variable) for variable in variables]
+
+
+def assert_same(mine: list[np.ndarray], other: list[np.ndarray]):
+    for one, two in zip(mine, other, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("optimizer", [{}, {"loss_scaled": True, "accumulation_steps": 2, "clip_norm": 1.0}])
+def test_an_equal_training_takes_the_kept_step_and_gives_the_same(kept, traced, monkeypatch, optimizer):
+    """The second optimizer's step has branches, functions of their own."""
+    first = train(**optimizer)
+    assert (len(traced), len(list(kept.iterdir()))) == (1, 1)
+    assert_same(train(**optimizer), first)
+    assert (len(traced), len(list(kept.iterdir()))) == (1, 1)
+    monkeypatch.setenv("KSEG_CACHE", "off")
+    assert_same(train(**optimizer), first)
+    assert len(traced) == 2
+
+
+def test_another_training_traces_its_own(kept, traced, monkeypatch):
+    train()
+    train(identity="another")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    train()
+    assert (len(traced), len(list(kept.iterdir()))) == (3, 3)
+
+
+def test_a_graph_that_cannot_be_imported_is_traced_again(kept, traced):
+    first = train()
+    (path,) = kept.iterdir()
+    content = path.read_bytes()[cache.DIGEST :]
+    head, _, _ = content.partition(b"\n")
+    for damaged in (b"{}\n", head + b"\n", head + b"\nno graph", content[:-1000]):
+        path.write_bytes(cache.sealed(damaged))
+        assert_same(train(), first)
+    assert len(traced) == 5
+    assert path.read_bytes()[cache.DIGEST :].startswith(head)
+
+
+def test_a_whole_training_keeps_its_step_and_takes_it(kept, traced, tiny_data, tmp_path, monkeypatch):
+    shrink(monkeypatch)
+    flags = {"backbone": "resnet-18", "use_pretrained_model": False, "output_stride": 32, "base_size": 48}
+    flags |= {
+        "crop_size": 32,
+        "mini_batch_size": 3,
+        "epochs": 1,
+        "mixed_precision": "float32",
+        "validation_pictures": 1,
+    }
+    first, second = (
+        trainer.train(TrainConfig(data=tiny_data, output_dir=str(tmp_path / name), **flags)) for name in "ab"
+    )
+    assert len(traced) == 1
+    for best in (first, second):
+        del best["images_per_second"], best["input_wait"]
+    assert second == first
