@@ -61,8 +61,7 @@ def export(
         export_dir: folder of versions; made if need be.
         version: its number, >= 1; one more than the highest there if None.
         warmup_size: side in pixels of the picture of the warm-up requests; best that of real requests.
-        precision: of the network's arithmetic, float32 or bfloat16, whatever the model's own is.
-        winograd: whether 3x3 convolutions in float32 take Winograd's method.
+        precision, winograd: the network's arithmetic, as in kseg.models.folding.folded: float32 or bfloat16.
 
     Returns:
         Path of the version.
@@ -76,8 +75,7 @@ def export(
     storage.make_dirs(export_dir)
     try:
         with storage.written_aside(path, replace=False) as aside:
-            _save(folded(model, precision, winograd=winograd), aside)
-            storage.write_text(storage.join(aside, SAVED_MODEL_LABELS), labels.to_json())
+            _save(folded(model, precision, winograd=winograd), labels, aside)
             _write_warmup(storage.join(aside, WARMUP_REQUESTS), picture)
             _verify(model, aside, picture, exact=precision == "float32" and is_float32(model))
     except (tf.errors.OpError, OSError) as error:
@@ -98,11 +96,12 @@ def _free_version(export_dir: str, version: int | None) -> int:
     return following if version is None else version
 
 
-def _save(model: keras.Model, path: str) -> None:
+def _save(model: keras.Model, labels: LabelMap, path: str) -> None:
     served, signatures = _served(model)
     # Serving takes no gradients, so none need to be stored.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(served, path, signatures=signatures, options=options)
+    storage.write_text(storage.join(path, SAVED_MODEL_LABELS), labels.to_json())
 
 
 def _served(model: keras.Model) -> tuple[tf.Module, dict[str, tf.types.experimental.GenericFunction]]:
