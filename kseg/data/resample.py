@@ -23,6 +23,7 @@ OFF_GRID = 256
 ALIGNMENT = 64
 # A PNG with one IDAT chunk: signature, IHDR, that chunk's header and data, its checksum and IEND (RFC 2083).
 IHDR, KIND, HEADER, DATA, TAIL = slice(12, 29), slice(24, 29), slice(33, 41), 41, 16
+START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 GREY_ONE_BYTE = b"\x08\0\0\0\0"  # 8 bits, grey, the one compression, the one set of filters, not interlaced
 IEND = b"\0\0\0\0IEND\xaeB`\x82"
 NOTHING = np.empty((0, 0), np.uint8)
@@ -95,7 +96,12 @@ def plain_mask(encoded: bytes) -> np.ndarray:
         uint8 [H, W], or uint8 [0, 0].
     """
     length = (len(encoded) - DATA - TAIL).to_bytes(4, "big", signed=True)
-    intact = encoded[HEADER] == length + b"IDAT" and encoded.endswith(IEND) and encoded[KIND] == GREY_ONE_BYTE
+    intact = (
+        encoded.startswith(START)
+        and encoded[HEADER] == length + b"IDAT"
+        and encoded.endswith(IEND)
+        and encoded[KIND] == GREY_ONE_BYTE
+    )
     if not intact or any(zlib.crc32(encoded[part]) != _number(encoded[part.stop :]) for part in (IHDR, _body(encoded))):
         return NOTHING
     width, height = _number(encoded[16:]), _number(encoded[20:])

@@ -1,3 +1,8 @@
+import os
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -210,3 +215,77 @@ def test_a_mask_that_would_train_wrong_is_an_error(changes, tmp_path):
         list(pipeline.evaluation_dataset([path], num_classes=11, examples=2, batch_size=1, crop_size=16))
     void = write_shard(tmp_path / "right.tfrecord", [encoded(0, mask=png_bytes(np.full(SIZES[0], 255, np.uint8)))])
     assert (collect(train([void], examples=1, samples_per_epoch=1))[1] == 255).all()
+
+
+class TestProcess:
+    """What the input does in a process of its own: it has threads that call Python."""
+
+    PROGRAM = """
+import sys
+import tensorflow as tf
+from kseg.data import pipeline
+batches = pipeline.train_dataset(
+    [sys.argv[1]], examples=1, num_classes=11, samples_per_epoch=4, epochs=range(10**6), batch_size=4, base_size=64,
+    crop_size=48, seed=1,
+)
+iterator = iter(batches)
+for _ in range(5):
+    next(iterator)
+if sys.argv[2] == "raise":
+    raise SystemExit(3)
+print("going", flush=True)
+while sys.argv[2] == "loop":
+    next(iterator)
+"""
+
+    def start(self, path, then):
+        command = [sys.executable, "-c", self.PROGRAM, path, then]
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    @pytest.mark.parametrize(("then", "status"), [("end", 0), ("raise", 3)])
+    def test_ends_with_its_own_status_when_iteration_is_broken_off(self, jpeg, then, status):
+        process = self.start(jpeg[0], then)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == status, errors
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_ends_when_told_to(self, jpeg, number):
+        process = self.start(jpeg[0], "loop")
+        assert process.stdout.readline() == "going\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+        if number == signal.SIGINT:
+            assert "KeyboardInterrupt" in errors and process.returncode in (1, -number)
+        else:
+            assert process.returncode == -number
+
+    def test_two_replicas_share_each_batch(self, jpeg):
+        # Logical devices have to be made before TensorFlow starts, hence the process.
+        program = """
+import sys
+import numpy as np, tensorflow as tf
+from kseg.data import pipeline
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+batches = pipeline.train_dataset(
+    [sys.argv[1]], examples=1, num_classes=11, samples_per_epoch=8, epochs=range(2), batch_size=4, base_size=64,
+    crop_size=48, seed=1,
+)
+shared = iter(strategy.experimental_distribute_dataset(batches))
+for images, masks in batches:
+    parts = [strategy.experimental_local_results(part) for part in next(shared)]
+    assert [part.shape[0] for part in parts[0]] == [2, 2]
+    np.testing.assert_array_equal(np.concatenate(parts[0]), images)
+    np.testing.assert_array_equal(np.concatenate(parts[1]), masks)
+"""
+        done = subprocess.run([sys.executable, "-c", program, jpeg[0]], capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 16])
+def test_parallel_calls_do_not_matter(shards, parallel, monkeypatch):
+    reference = collect(train(shards, epochs=range(2), batch_size=4))
+    monkeypatch.setattr(pipeline, "PARALLEL", parallel)
+    assert_same(collect(train(shards, epochs=range(2), batch_size=4)), reference)
