@@ -109,10 +109,11 @@ def watched(config: StartConfig) -> tuple[float, dict]:
     reads, writes = os.pipe()
     with tempfile.TemporaryDirectory() as folder, open(f"{folder}/log", "w+b") as log:
         command = [sys.executable, "-c", WATCHER, f"--flagfile={RECIPE}", "--mixed_precision=float32"]
-        command += [f"--data={config.data}", f"--output_dir={folder}/run"]
+        command += [f"--data={os.path.abspath(config.data)}", f"--output_dir={folder}/run"]
         environment = os.environ | {"START_STEPS": str(config.steps), "START_REPORT": str(writes)}
         began = time.monotonic()
-        process = subprocess.Popen(command, env=environment, pass_fds=[writes], stdout=log, stderr=log)
+        # In a folder without kseg: Python looks there before it looks in PYTHONPATH.
+        process = subprocess.Popen(command, cwd=folder, env=environment, pass_fds=[writes], stdout=log, stderr=log)
         os.close(writes)
         with open(reads) as pipe:
             report = pipe.read()
