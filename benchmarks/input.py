@@ -4,7 +4,8 @@
     python benchmarks/input.py --images=camvid/train --masks=camvid/train_annotation --make_large=large
 
 The first converts the folders (outside of the timing) and measures; --data takes a converted folder instead. The second
-measures nothing: it makes large/images and large/masks of 2048 x 1024 pixels from frames of the first.
+measures nothing: it makes large/train and large/train_annotation of 2048 x 1024 pixels from frames of the first, and
+their records, large/records.
 """
 
 import contextlib
@@ -47,9 +48,9 @@ class InputConfig:
 
 
 def make_large(config: InputConfig) -> None:
-    """FOLDER/images/*.jpg and FOLDER/masks/*.png: the middle two thirds of frames, enlarged."""
+    """FOLDER/train/*.jpg, train_annotation/*.png: the middle two thirds of frames, enlarged; and FOLDER/records."""
     folder = pathlib.Path(config.make_large)
-    for name in ("images", "masks"):
+    for name in ("train", "train_annotation"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for path in _frames(config)[:LARGE_COUNT]:
         image = Image.open(path)
@@ -59,9 +60,11 @@ def make_large(config: InputConfig) -> None:
         left, top = (image.width - width) / 2, (image.height - height) / 2
         box = (left, top, left + width, top + height)
         large = image.convert("RGB").resize(LARGE, Image.Resampling.BICUBIC, box=box)
-        large.save(folder / "images" / path.name, quality=QUALITY)
+        large.save(folder / "train" / path.name, quality=QUALITY)
         mask = Image.open(pathlib.Path(config.masks) / f"{path.stem}.png")  # a palette stays one
-        mask.resize(LARGE, Image.Resampling.NEAREST, box=box).save(folder / "masks" / f"{path.stem}.png")
+        mask.resize(LARGE, Image.Resampling.NEAREST, box=box).save(folder / "train_annotation" / f"{path.stem}.png")
+    made = {"images": str(folder / "train"), "masks": str(folder / "train_annotation")}
+    convert(dataclasses.replace(config, **made), str(folder / "records"))
 
 
 def _frames(config: InputConfig) -> list[pathlib.Path]:

@@ -15,14 +15,14 @@ KEPT = 16  # files of one kind, the newest; the graph of a training step takes 1
 
 
 def folder() -> pathlib.Path | None:
-    """Where the files are: $KSEG_CACHE, else kseg in $XDG_CACHE_HOME or ~/.cache; None if switched off."""
+    """Where the files are: $KSEG_CACHE, else kseg in $XDG_CACHE_HOME or ~/.cache; None if off or without one."""
     chosen = os.environ.get(SWITCH)
     if chosen == "off":
         return None
     if chosen:
-        return pathlib.Path(chosen)
+        return pathlib.Path(os.path.expanduser(chosen))
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return pathlib.Path(home) / "kseg"
+    return pathlib.Path(home) / "kseg" if os.path.isabs(home) else None  # "~" where the user has no home
 
 
 def read(kind: str, key: str) -> bytes | None:
@@ -30,11 +30,16 @@ def read(kind: str, key: str) -> bytes | None:
     place = folder()
     if place is None:
         return None
+    path = _path(place, kind, key)
     try:
-        content = _path(place, kind, key).read_bytes()
+        content = path.read_bytes()
     except OSError:
         return None
-    return content[DIGEST:] if content == sealed(content[DIGEST:]) else None
+    if content != sealed(content[DIGEST:]):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # what is used stays, what is not goes first
+    return content[DIGEST:]
 
 
 def sealed(content: bytes) -> bytes:
@@ -55,7 +60,8 @@ def write(kind: str, key: str, content: bytes) -> None:
         return
     path = _path(place, kind, key)
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies there is run
+        path.parent.mkdir(exist_ok=True)
         descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".unfinished-")
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -23,9 +23,9 @@ def fused_batch_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: f
     """
     gamma, beta = tf.cast(gamma, tf.float32), tf.cast(beta, tf.float32)
     outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=epsilon, is_training=True)
-    # The operation gives the variance for its population: the sum / (number - 1).
+    # The operation gives the variance for its population, the sum / (number - 1), which may be 0 / 0 for one value.
     count = tf.cast(tf.size(x) // tf.shape(x)[-1], tf.float32)
-    variance = variance * (tf.maximum(count - 1, 1) / count)
+    variance = tf.where(count > 1, variance * ((count - 1) / count), tf.zeros_like(variance))
     return outputs, tf.stop_gradient(mean), tf.stop_gradient(variance)
 
 

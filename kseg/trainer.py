@@ -156,7 +156,7 @@ def _fit(plan: Plan, assembly: Assembly, validation, resumer, done: list[dict]) 
     input_wait = InputWait()
     with damage.named(plan.training, plan.validation), contextlib.closing(progress):
         batches = plan.training_data(range(len(done), config.epochs))
-        if not tf.distribute.has_strategy():
+        if assembly.model.distribute_strategy.num_replicas_in_sync == 1:  # outside of the strategy's scope here
             identity = {"config": checkpoints.compared(config), "class_weights": plan.class_weights}
             keep_step(assembly.model, assembly.variables, batches.element_spec, identity)
         assembly.model.fit(

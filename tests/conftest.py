@@ -26,7 +26,15 @@ gc.freeze()
 LONGEST_FIRST = (
     *("test_spine.py", "test_trainer.py", "test_trainer_options.py", "test_pretrained.py", "test_segmenter.py"),
     *("test_backbones.py", "test_incremental.py", "test_golden_step.py", "test_replicas.py", "test_reduction.py"),
-    *("test_export.py", "test_trainee.py", "test_heads.py", "test_killed.py", "test_beam.py", "test_pipeline.py"),
+    *(
+        "test_step_cache.py",
+        "test_export.py",
+        "test_trainee.py",
+        "test_heads.py",
+        "test_killed.py",
+        "test_beam.py",
+        "test_pipeline.py",
+    ),
 )
 SIZES = {"train": [(40, 48)] * 6, "validation": [(40, 48), (33, 47), (64, 30)]}
 

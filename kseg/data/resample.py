@@ -27,6 +27,7 @@ START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 GREY_ONE_BYTE = b"\x08\0\0\0\0"  # 8 bits, grey, the one compression, the one set of filters, not interlaced
 IEND = b"\0\0\0\0IEND\xaeB`\x82"
 NOTHING = np.empty((0, 0), np.uint8)
+LONGEST = 2**16  # side of a plain mask, pixels: what claims more goes to the decoder that says what is wrong
 
 
 def halvings(size: int, scaled: int) -> int:
@@ -105,6 +106,8 @@ def plain_mask(encoded: bytes) -> np.ndarray:
     if not intact or any(zlib.crc32(encoded[part]) != _number(encoded[part.stop :]) for part in (IHDR, _body(encoded))):
         return NOTHING
     width, height = _number(encoded[16:]), _number(encoded[20:])
+    if not (0 < width <= LONGEST and 0 < height <= LONGEST):
+        return NOTHING
     inflate = zlib.decompressobj()
     try:
         # The first row's filter tells of most others: it spares inflating twice.
@@ -161,9 +164,22 @@ def _resample(window: np.ndarray, start: list[int], axes: list, shown: tuple, fl
         canvas[margin[0] :, margin[1] :] = window
         window = canvas
     (_, scale_y, top), (_, scale_x, left) = grids
+    window = _that_is_resized(window, axes, (scale_y, scale_x))
     resized = cv2.resize(window, None, fx=scale_x, fy=scale_y, interpolation=cv2.INTER_LINEAR)
     part = resized[top : top + shown[0], left : left + shown[1]]
     out[...] = cv2.flip(part, 1) if flip else part
+
+
+def _that_is_resized(window: np.ndarray, axes: list, scales: tuple[float, float]) -> np.ndarray:
+    """The window, larger if need be: cv2.resize copies where the rounded size is the input's, whatever the scale."""
+    extents = window.shape[:2]
+    if scales == (1.0, 1.0) or any(
+        round(extent * scale) != extent for extent, scale in zip(extents, scales, strict=True)
+    ):
+        return window
+    # `size` pixels become another number, as |scaled - size| >= 1; only scales near 1 come here, so no halved axes.
+    more = [size if scale != 1 else 0 for (size, _, _), scale in zip(axes, scales, strict=True)]
+    return cv2.copyMakeBorder(window, 0, more[0], 0, more[1], cv2.BORDER_REPLICATE)
 
 
 def _halved(window: np.ndarray, folds: list[int]) -> np.ndarray:

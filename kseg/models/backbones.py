@@ -30,6 +30,7 @@ STAGE_FILTERS = (64, 128, 256, 512)
 STAGE_STRIDES = (1, 2, 2, 2)
 STEM_STRIDE = 4
 OUTPUT_STRIDES = (8, 16, 32)
+LAYOUT = 1  # of what `_layers` keeps; another number where that changes
 
 
 def build_backbone(name: str, *, output_stride: int = 8, style: Style) -> keras.Model:
@@ -91,7 +92,7 @@ def _layer(kind: str, config: dict, x, rates: dict, style: Style):
 
 def _layers(name: str) -> list:
     """keras-cv's network of that name, layer by layer: [class, name, configuration, names of the layers before]."""
-    made_by = ("keras", keras.__version__, "keras-cv", importlib.metadata.version("keras-cv"))
+    made_by = (LAYOUT, keras.__version__, importlib.metadata.version("keras-cv"), keras.config.image_data_format())
     key = json.dumps([made_by, VARIANTS[name], STAGE_FILTERS, STAGE_STRIDES])
     kept = cache.read("backbones", key)
     if kept is not None:

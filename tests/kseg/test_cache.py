@@ -62,6 +62,23 @@ def test_only_the_newest_files_stay(folder, monkeypatch):
     assert [cache.read("graphs", key) for key in "abcd"] == [b"a", b"b", None, None]
 
 
+def test_what_is_read_stays(folder, monkeypatch):
+    monkeypatch.setattr(cache, "KEPT", 2)
+    for key in "ab":
+        cache.write("graphs", key, b"")
+        for path in files(folder):
+            os.utime(path, (1000 + ord(key), 1000 + ord(key)))
+    assert cache.read("graphs", "a") == b""
+    cache.write("graphs", "c", b"")
+    assert [cache.read("graphs", key) for key in "abc"] == [b"", None, b""]
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    monkeypatch.delenv("KSEG_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache.folder() is None
+
+
 def test_the_users_cache_folder_by_default(tmp_path, monkeypatch):
     monkeypatch.delenv("KSEG_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))

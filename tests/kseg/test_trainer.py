@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -49,7 +50,8 @@ def replicas(tiny_data, small_resnet, tmp_path_factory):
     trainer.train(config(tiny_data, folder / "one", **flags))
     script = pathlib.Path(__file__).with_name("trainer_replicas_run.py")
     arguments = [sys.executable, script, tiny_data, folder / "two", json.dumps(FLAGS | flags)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    environment = os.environ | {"KSEG_CACHE": str(folder / "cache")}
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done.stdout
 
@@ -227,6 +229,11 @@ def test_two_replicas_make_the_same_run_as_one(replicas):
     (one,), (two,) = (checkpoints.read_metrics(str(replicas[0] / name)) for name in ("one", "two"))
     names = [name for name in one if name not in ("images_per_second", "input_wait") and "train:" not in name]
     assert {name: two[name] for name in names} == pytest.approx({name: one[name] for name in names}, rel=0.02)
+
+
+def test_several_devices_keep_no_step(replicas):
+    """A kept step is one replica's: its sums over the others are no part of a graph that could be imported."""
+    assert [path.name for path in (replicas[0] / "cache").iterdir()] == ["backbones"]
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(replicas):

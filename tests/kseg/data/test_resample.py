@@ -53,6 +53,13 @@ class TestPlainMask:
             assert resample.plain_mask(changed).size == 0, place
             assert resample.plain_mask(encoded[:place]).size == 0, place
 
+    @pytest.mark.parametrize("side", [0, 2**16 + 1, 2**32 - 1])
+    def test_sides_that_no_mask_has_are_left_to_libpng(self, side):
+        encoded = png(labels(6, 9))
+        kind = b"IHDR" + side.to_bytes(4, "big") * 2 + encoded[24:29]
+        claimed = encoded[:12] + kind + zlib.crc32(kind).to_bytes(4, "big") + encoded[33:]
+        assert resample.plain_mask(claimed).size == 0
+
     def test_needs_no_copy(self):
         assert resample.plain_mask(png(labels(7, 13))).ctypes.data % 64 == 0
 
@@ -104,6 +111,25 @@ class TestCrop:
             part = resample.crop(image[box], start, mask, scaled, origin, side, np.bool_(True))
             assert np.abs(part[0].astype(int) - whole[0]).max() <= 2
             np.testing.assert_array_equal(part[1], whole[1])
+
+    @pytest.mark.parametrize("more", [(1, 0), (0, 1), (1, 1), (-1, 0), (2, -1), (-3, -3)])
+    def test_scales_next_to_one_are_scaled(self, more):
+        """cv2.resize hands on what it gets where the rounded size is the same: half a pixel off at the crop's end."""
+        mask = np.repeat(np.arange(0, 240, 3, dtype=np.uint8)[None], 64, axis=0)
+        image = np.repeat((mask + np.arange(64, dtype=np.uint8)[:, None] // 8)[..., None], 3, axis=2)
+        size = np.array(mask.shape)
+        for origin in ((0, 0), (10, 16), (30, 40)):
+            scaled, side = size + more, np.int64(20)
+            start, end = resample.source_window(size, scaled, np.array(origin), side)
+            window = image[start[0] : end[0], start[1] : end[1]]
+            cropped, _ = resample.crop(window, start, mask, scaled, np.array(origin), side, np.bool_(False))
+            rows, columns = (
+                (np.arange(first, first + 20) + 0.5) * extent / new - 0.5
+                for first, extent, new in zip(origin, size, scaled, strict=True)
+            )
+            inside = (rows > 0)[:, None] & (columns > 0)
+            apart = cropped[..., 0] - (3 * columns[None] + rows[:, None] / 8 - 7 / 16)
+            assert np.abs(apart[inside]).max() <= 1.3  # 1/2 pixel would be 1.5 here; the steps of 8 rows are 7/16
 
     def test_the_same_pixels_whatever_version_of_opencv(self):
         mask, total = labels(180, 240), 0
