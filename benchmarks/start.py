@@ -120,7 +120,7 @@ def watched(config: StartConfig) -> tuple[float, dict]:
         process.wait()
         log.seek(0)
         if not report:
-            raise SystemExit(log.read().decode())
+            raise SystemExit(f"kseg-train ended with status {process.returncode}: {log.read().decode()}")
     return began, json.loads(report)
 
 
