@@ -88,13 +88,7 @@ def plain_mask(encoded: bytes) -> np.ndarray:
     """The pixels of an 8-bit grey PNG whose rows are stored as they are; of another, or a faulty one, none.
 
     Most masks are such: palettes and class numbers compress best so. A third of the time of libpng, which copies row by
-    row: 0.3 ms for 480 x 360 pixels.
-
-    Args:
-        encoded: the PNG.
-
-    Returns:
-        uint8 [H, W], or uint8 [0, 0].
+    row: 0.3 ms for 480 x 360 pixels. An encoded PNG -> uint8 [H, W], or uint8 [0, 0].
     """
     length = (len(encoded) - DATA - TAIL).to_bytes(4, "big", signed=True)
     intact = (
