@@ -15,13 +15,16 @@ WAIT, WORK = 3, 1  # seconds of the test's clock, for a batch and for a step
 
 
 class Clock:
-    """Stands still but where the test moves it."""
+    """Stands still but where the test moves it; counts when the thread that waits for steps has looked at it."""
 
     def __init__(self):
-        self.now = 0.0
+        self.now, self.steps_done = 0.0, threading.Semaphore(0)
 
     def __call__(self) -> float:
-        return self.now
+        now = self.now
+        if threading.current_thread() is not threading.main_thread():
+            self.steps_done.release()
+        return now
 
 
 class Work(keras.callbacks.Callback):
@@ -32,6 +35,8 @@ class Work(keras.callbacks.Callback):
         self.clock, self.meter, self.shares, self.losses = clock, meter, [], []
 
     def on_train_batch_end(self, batch, logs=None):
+        if self.meter.params:  # takes part: the clock moves only once the step is known to be done
+            self.clock.steps_done.acquire()
         self.clock.now += WORK
         self.losses.append(logs["loss"])
 
