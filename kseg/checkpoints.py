@@ -12,7 +12,7 @@ import zipfile
 import keras
 import tensorflow as tf
 
-from kseg import devices, knobs, storage
+from kseg import devices, knobs, storage, workers
 from kseg.config import TrainConfig
 from kseg.config.values import SKIP
 from kseg.errors import RunError, UsageError
@@ -26,6 +26,7 @@ KEPT_CHECKPOINTS = 2  # the newest, and the one before in case the newest is dam
 # Where data and run are kept and what is drawn of them changes nothing about what is computed; and a run that a bad
 # record ended may go on without it.
 NOT_COMPARED = ("data", "output_dir", "preview_dir", "validation_pictures", "on_bad_record")
+NOT_COMPARED += ("distribution", "logical_devices", "worker_timeout")
 
 
 def check_run(config: TrainConfig, labels: LabelMap) -> None:
@@ -71,6 +72,8 @@ def _only_begun(folder: str) -> bool:
 
 def make_run(config: TrainConfig, labels: LabelMap) -> None:
     """Makes the run directory and writes the configuration, or clears what a killed training left unfinished there."""
+    if not workers.is_chief():
+        return
     folder = config.output_dir
     for place in (folder, storage.join(folder, "best"), storage.join(folder, "last")):
         storage.remove_unfinished(place)
@@ -137,6 +140,8 @@ def read_metrics(folder: str) -> list[dict]:
 
 def write_metrics(folder: str, entries: list[dict]) -> None:
     """Writes metrics.jsonl whole: a few hundred bytes an epoch, so that no reader ever sees half a line."""
+    if not workers.is_chief():
+        return
     text = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in entries)
     storage.write_text(storage.join(folder, METRICS), text)
 
@@ -147,6 +152,8 @@ def save_model(model: keras.Model, folder: str, which: str) -> None:
     Raises:
         RunError: naming the file, if it cannot be written.
     """
+    if not workers.is_chief():
+        return
     path = storage.join(folder, which, MODEL)
     storage.make_dirs(storage.join(folder, which))
     try:
@@ -253,6 +260,8 @@ class Resumer:
             RunError: naming the folder, if it cannot be written.
         """
         self._epochs.assign(epochs)
+        if not workers.is_chief():
+            return
         try:
             self._manager.save(checkpoint_number=epochs)
         except (OSError, tf.errors.OpError) as error:

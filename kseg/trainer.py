@@ -6,18 +6,19 @@ import functools
 import keras
 import tensorflow as tf
 
-from kseg import checkpoints, devices, incremental, storage
+from kseg import checkpoints, devices, incremental, storage, workers
 from kseg.assembly import Assembly, assemble
 from kseg.averaging import Averaging
 from kseg.callbacks import EpochEnd, Progress, StopOnNan, ValidationPictures, should_stop
 from kseg.config import TrainConfig
 from kseg.data import damage
 from kseg.data.preview import write_preview
-from kseg.errors import RunError, UsageError
+from kseg.errors import RunError
 from kseg.input_wait import InputWait, advice
 from kseg.models import pretrained
 from kseg.plan import Plan, make_plan
 from kseg.progress import say
+from kseg.replicated import shared_out
 from kseg.step_cache import keep_step
 
 
@@ -39,12 +40,15 @@ def train(config: TrainConfig) -> dict:
     Raises:
         UsageError, RunError: with what is wrong in the flags, the data, the run directory or the loss.
     """
-    plan = make_plan(checkpoints.with_samples_of_run(config))
-    with plan.shards:
-        return _train(plan)
+    with workers.together():
+        strategy = devices.strategy(config)  # before anything of TensorFlow's: it may have to find other machines
+        plan = make_plan(checkpoints.with_samples_of_run(config))
+        with plan.shards:
+            _train(plan, strategy)
+    return max(checkpoints.read_metrics(config.output_dir), key=lambda entry: entry["validation:mIOU"])
 
 
-def _train(plan: Plan) -> dict:
+def _train(plan: Plan, strategy: tf.distribute.Strategy) -> None:
     """What `train` does once the data set is read."""
     config = plan.config
     checkpoints.check_run(config, plan.dataset.labels)
@@ -52,25 +56,23 @@ def _train(plan: Plan) -> dict:
         _check_start(config)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    strategy = devices.strategy()
     replicas = strategy.num_replicas_in_sync
-    if config.mini_batch_size % replicas:
-        raise UsageError(
-            f"--mini_batch_size={config.mini_batch_size}: allowed: a multiple of the {replicas} devices it is shared by"
-        )
     if config.mini_batch_size == (1 if config.syncbn else replicas) and config.algorithm in ("psp", "deeplab"):
         say(
             f"warning: batch normalisation over one picture turns the whole-picture mean of {config.algorithm} into a "
             "constant; a larger --mini_batch_size or, on several devices, --syncbn avoids that"
         )
-    validation = plan.validation_data(replicas)
+    workers.agree("configuration or data set", _identity(plan))
+    validation = shared_out(strategy, plan.validation_data)
     keras.utils.set_random_seed(config.seed)
     precision = devices.resolve_precision(config.mixed_precision)
-    say(f"{devices.describe()}; {precision}; {plan.steps_per_epoch} steps an epoch")
+    shared = f"; {replicas} devices{workers.describe()}" if replicas > 1 else ""
+    say(f"{devices.describe()}; {precision}; {plan.steps_per_epoch} steps an epoch{shared}")
     with strategy.scope():
         assembly = assemble(plan, precision, replicas)
         resumer = checkpoints.Resumer(assembly.state, config.output_dir)
         epochs_done = resumer.restore()
+        workers.agree("last checkpoint (is --output_dir the same folder everywhere?)", f"epoch {epochs_done}")
         done = _metrics_of(config.output_dir, epochs_done)
         if epochs_done:
             say(f"resuming {config.output_dir} after epoch {epochs_done} of {config.epochs}")
@@ -79,7 +81,13 @@ def _train(plan: Plan) -> dict:
     checkpoints.make_run(config, plan.dataset.labels)  # only now: what fails above leaves nothing behind
     if not _finished(config, done):
         _fit(plan, assembly, validation, resumer, done)
-    return max(checkpoints.read_metrics(config.output_dir), key=lambda entry: entry["validation:mIOU"])
+
+
+def _identity(plan: Plan) -> str:
+    """What workers that train together must have in common."""
+    splits = [plan.dataset.split(name).shards for name in (plan.config.train_split, plan.config.validation_split)]
+    counts = plan.training.examples, plan.validation.examples  # some may be skipped
+    return repr((checkpoints.compared(plan.config), splits, counts))
 
 
 def _check_start(config: TrainConfig) -> None:
@@ -155,8 +163,10 @@ def _fit(plan: Plan, assembly: Assembly, validation, resumer, done: list[dict]) 
     )
     input_wait = InputWait()
     with damage.named(plan.training, plan.validation), contextlib.closing(progress):
-        batches = plan.training_data(range(len(done), config.epochs))
-        if assembly.model.distribute_strategy.num_replicas_in_sync == 1:  # outside of the strategy's scope here
+        strategy = assembly.model.distribute_strategy
+        batches = shared_out(strategy, functools.partial(plan.training_data, range(len(done), config.epochs)))
+        several = strategy.num_replicas_in_sync > 1
+        if not several:  # outside of the strategy's scope here
             identity = {"config": checkpoints.compared(config), "class_weights": plan.class_weights}
             keep_step(assembly.model, assembly.variables, batches.element_spec, identity)
         assembly.model.fit(
@@ -165,6 +175,7 @@ def _fit(plan: Plan, assembly: Assembly, validation, resumer, done: list[dict]) 
             initial_epoch=len(done),
             epochs=config.epochs,
             validation_data=validation,
+            validation_steps=plan.validation_steps if several else None,  # else known
             callbacks=[StopOnNan(), progress, input_wait, *_reports(plan, assembly, resumer, done, input_wait)],
             shuffle=False,  # the pipeline does it
             verbose=0,
@@ -174,10 +185,12 @@ def _fit(plan: Plan, assembly: Assembly, validation, resumer, done: list[dict]) 
 def _reports(plan: Plan, assembly: Assembly, resumer, done: list[dict], input_wait) -> list[keras.callbacks.Callback]:
     """What is kept and shown at the end of an epoch; EpochEnd last, as it declares the epoch done."""
     config, average, reports = plan.config, assembly.average, []
-    writer = tf.summary.create_file_writer(storage.join(config.output_dir, checkpoints.TENSORBOARD))
+    writer = tf.summary.create_noop_writer()
+    if workers.is_chief():
+        writer = tf.summary.create_file_writer(storage.join(config.output_dir, checkpoints.TENSORBOARD))
     if average is not None:
         reports.append(Averaging(average))
-    if config.validation_pictures:
+    if config.validation_pictures and workers.is_chief():
         pictures, labels = plan.validation_data(), plan.dataset.labels
         reports.append(ValidationPictures(writer, pictures, labels, config.validation_pictures, average))
     split = plan.dataset.split(config.train_split)

@@ -14,13 +14,13 @@ ROWS = [
     ["kseg.labels"],
     ["kseg.s3"],
     ["kseg.storage"],
-    ["kseg.records", "kseg.command", "kseg.frames", "kseg.kernels"],
+    ["kseg.records", "kseg.command", "kseg.frames", "kseg.kernels", "kseg.workers"],
     ["kseg.pictures", "kseg.record_checks"],
     [
         *("kseg.data", "kseg.models", "kseg.losses", "kseg.metrics", "kseg.schedules", "kseg.optimizers"),
         *("kseg.averaging", "kseg.devices", "kseg.input_wait"),
     ],
-    ["kseg.checkpoints", "kseg.plan"],
+    ["kseg.checkpoints", "kseg.plan", "kseg.replicated"],
     [
         "kseg.callbacks",
         "kseg.assembly",
@@ -107,10 +107,14 @@ TESTED_ELSEWHERE = {
     ),
     **dict.fromkeys(("kseg.models.fcn", "kseg.models.psp", "kseg.models.deeplab"), "tests/kseg/models/test_heads"),
     **dict.fromkeys(
-        (f"kseg.config.{name}" for name in ("commands", "data", "network", "optimization", "train", "values")),
+        (
+            f"kseg.config.{name}"
+            for name in ("commands", "data", "distribution", "network", "optimization", "train", "values")
+        ),
         "tests/kseg/test_config",
     ),
     "kseg.errors": "tests/kseg/test_command",
+    "kseg.replicated": "tests/kseg/test_replicas",
     "data_tools.pairs": "tests/data_tools/test_writer",
     "data_tools.preparation": "tests/data_tools/test_writer",
     "data_tools.outcome": "tests/data_tools/test_convert",

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 from kseg.config.data import DataFlags
+from kseg.config.distribution import DistributionFlags
 from kseg.config.network import NetworkFlags
 from kseg.config.optimization import OptimizationFlags
 from kseg.config.values import ABSENT, ABSENT_TEXT, FOLDER, NOT_NEGATIVE, round_crop_up
@@ -13,7 +14,7 @@ from kseg.knobs import OneOf, Range, check, knob
 
 # Dataclasses take the fields of their bases from the last to the first: data first, as --help shows them.
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(OptimizationFlags, NetworkFlags, DataFlags):
+class TrainConfig(DistributionFlags, OptimizationFlags, NetworkFlags, DataFlags):
     """Flags of kseg-train.
 
     Raises:
@@ -53,6 +54,7 @@ class TrainConfig(OptimizationFlags, NetworkFlags, DataFlags):
         self._check_loss()
         self._check_decay()
         self._check_schedule()
+        self._check_distribution()
 
     def to_json(self) -> str:
         """The flags and their values as a JSON object."""

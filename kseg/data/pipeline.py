@@ -3,6 +3,8 @@
 Both read top to bottom; each step says why it stands where it does.
 """
 
+import dataclasses
+
 import tensorflow as tf
 
 from kseg import records, storage
@@ -23,6 +25,34 @@ READ_AHEAD = 64
 PARALLEL = tf.data.AUTOTUNE
 # Around functions without Python's control flow on tensors: to look for some took 1.3 s of a start.
 as_written = tf.autograph.experimental.do_not_convert
+# Keys of what several devices evaluate: pictures, and as many zeros as count among them.
+COUNTED, IMAGES = "counted", "images"
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The part of every batch that one machine reads: its devices take equal parts, one after the other.
+
+    Attributes:
+        worker, workers: which machine, from 0, of how many.
+        devices: of each machine.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    devices: int = 1
+
+    @property
+    def replicas(self) -> int:
+        """Devices of all machines."""
+        return self.workers * self.devices
+
+    def holds(self, place: tf.Tensor, batch_size: int) -> tf.Tensor:
+        """Whether picture `place`, int64 [], of a stream of batches of `batch_size` is in this part; bool []."""
+        return tf.equal(place % batch_size // (batch_size // self.workers), self.worker)
+
+
+WHOLE = Share()
 
 
 def train_dataset(
@@ -37,6 +67,7 @@ def train_dataset(
     crop_size: int,
     seed: int,
     augmentation: Augmentation = OFF,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Augmented training batches, all epochs in one stream, ceil(samples_per_epoch / batch_size) to an epoch.
 
@@ -47,10 +78,12 @@ def train_dataset(
         epochs: counted from 0: range(3, 5) gives what range(0, 5) gives after its third epoch.
         batch_size, base_size, crop_size, augmentation: over all devices, B below; of `training_crop`, crop_size is c.
         seed: 0 to 2^63 - 1; picture k of epoch e depends only on (seed, e, k) and the shards.
+        share: what is read of each batch, which its devices must divide; the other pictures are not decoded.
 
     Returns:
-        Batches of images uint8 [B, c, c, 3] and masks uint8 [B, c, c]. Iterating raises FailedPreconditionError unless
-        the shards hold `examples` pictures, DataLossError or InvalidArgumentError at a bad one (`_decoded`).
+        Batches of images uint8 [B, c, c, 3] and masks uint8 [B, c, c]; for several devices one after the other a batch
+        of B / replicas, and the dataset calls itself infinite (`_endless`). Iterating raises FailedPreconditionError
+        unless the shards hold `examples` pictures, DataLossError or InvalidArgumentError at a bad one (`_decoded`).
     """
     steps = -(-samples_per_epoch // batch_size)
 
@@ -60,15 +93,17 @@ def train_dataset(
         return training_crop(image, mask, seeds, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
 
     dataset = _training_records(paths, examples, steps * batch_size, epochs, seed)
+    if share.workers > 1:  # batches begin at multiples of their size: an epoch is whole ones
+        dataset = dataset.filter(as_written(lambda place, _: share.holds(place % 2**32, batch_size)))
     # Decoded after shuffling, as the buffer holds encoded pictures, and after the epochs are joined, to idle at no end.
     dataset = dataset.map(as_written(augmented), num_parallel_calls=PARALLEL, deterministic=True)
-    dataset = dataset.batch(batch_size, drop_remainder=True)  # drops none: an epoch is whole batches
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps * len(epochs)))
+    dataset = dataset.batch(batch_size // share.replicas, drop_remainder=True)  # drops none: an epoch is whole batches
+    dataset = _endless(dataset, steps * len(epochs) * share.devices, share)
     return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_dataset(
-    paths: list[str], *, examples: int, num_classes: int, batch_size: int, crop_size: int, replicas: int = 1
+    paths: list[str], *, examples: int, num_classes: int, batch_size: int, crop_size: int, share: Share = WHOLE
 ) -> tf.data.Dataset:
     """Every picture once, in the order of the records; its cardinality is ceil(examples / batch_size).
 
@@ -78,8 +113,7 @@ def evaluation_dataset(
         num_classes: of the data set.
         batch_size: 1 gives whole pictures of any size; more gives batches of centre crops, the last as long as it is.
         crop_size: pixels, c below; unused when batch_size is 1.
-        replicas: devices that share a batch; one that does not divide evenly is filled up with black pictures whose
-            masks are all 255, which no score counts.
+        share: what is read of each batch; see `_shared_evaluation`.
 
     Returns:
         Batches of images uint8 [B, c, c, 3] and masks uint8 [B, c, c], or of [1, H, W, 3] and [1, H, W].
@@ -92,19 +126,62 @@ def evaluation_dataset(
             return image, mask
         return evaluation_crop(image, mask, crop_size=crop_size)
 
-    def filled(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        missing = -tf.shape(images)[0] % replicas
-        images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
-        return images, tf.pad(masks, [[0, missing], [0, 0], [0, 0]], constant_values=IGNORE)
-
     # No shuffling and no interleaving: predictions can be told apart by their place.
     dataset = _records(paths)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(examples))
-    dataset = dataset.map(as_written(prepared), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(batch_size)
-    if replicas > 1:  # Keras and TensorFlow's convolutions fail on a replica that gets no picture.
-        dataset = dataset.map(filled)
+    if share.replicas > 1:
+        dataset = _shared_evaluation(dataset, prepared, -(-examples // batch_size), batch_size, crop_size, share)
+    else:
+        dataset = dataset.map(as_written(prepared), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        dataset = dataset.batch(batch_size)
     return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
+
+
+def _shared_evaluation(
+    dataset: tf.data.Dataset, prepared, steps: int, batch_size: int, crop_size: int, share: Share
+) -> tf.data.Dataset:
+    """The batches of the devices of one machine, one after the other, `share.devices` for each of `steps` batches.
+
+    Keras and TensorFlow's convolutions fail on a device that gets no picture, and machines that wait for each other
+    must take as many steps. So a batch is filled up, until all devices have as many, by black pictures whose masks are
+    all 255, which no score counts.
+
+    Returns:
+        ({COUNTED: uint8 [n], IMAGES: uint8 [B, H, W, 3]}, masks uint8 [B, H, W]), n of the B pictures not black. The
+        first dimension of what comes first is what Keras weights a batch's loss by.
+    """
+    each = -(-batch_size // share.replicas)
+    filled = each * share.replicas
+
+    def filled_up(serialized: tf.Tensor) -> tf.Tensor:
+        return tf.pad(serialized, [[0, filled - tf.shape(serialized)[0]]])  # by empty strings
+
+    def picture(place: tf.Tensor, serialized: tf.Tensor):
+        black = (
+            tf.zeros([crop_size, crop_size, 3], tf.uint8),
+            tf.fill([crop_size, crop_size], tf.constant(IGNORE, tf.uint8)),
+        )
+        there = tf.strings.length(serialized) > 0
+        return there, *tf.cond(there, lambda: prepared(serialized), lambda: black)
+
+    def batch(there: tf.Tensor, images: tf.Tensor, masks: tf.Tensor):
+        return {COUNTED: tf.zeros_like(tf.boolean_mask(there, there), tf.uint8), IMAGES: images}, masks
+
+    dataset = dataset.batch(batch_size).map(as_written(filled_up)).unbatch().enumerate()
+    dataset = dataset.filter(as_written(lambda place, _: share.holds(place, filled)))
+    dataset = dataset.map(as_written(picture), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.batch(each, drop_remainder=True).map(as_written(batch))
+    return _endless(dataset, steps * share.devices, share)
+
+
+def _endless(dataset: tf.data.Dataset, batches: int, share: Share) -> tf.data.Dataset:
+    """The dataset with its cardinality, `batches`; where several devices share one it is said to have no end.
+
+    For else TensorFlow asks all devices of all machines before every step whether there is a batch for them.
+    """
+    if share.replicas > 1:
+        batches = tf.data.INFINITE_CARDINALITY
+    return dataset.apply(tf.data.experimental.assert_cardinality(batches))
 
 
 def _decoded(serialized: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
