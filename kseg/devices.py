@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from kseg import workers
+from kseg.cluster import EXPECTED, read_cluster
 from kseg.config import TrainConfig
 from kseg.config.distribution import AUTO, MIRRORED, MULTI_WORKER, ONE_DEVICE
 from kseg.errors import UsageError
@@ -96,7 +97,7 @@ def strategy(config: TrainConfig) -> tf.distribute.Strategy:
         UsageError: for a distribution that TF_CONFIG or the devices contradict, or a batch that they cannot share.
         RunError: naming a worker that has not come up.
     """
-    cluster, kind = workers.read_cluster(os.environ.get("TF_CONFIG")), config.distribution
+    cluster, kind = read_cluster(os.environ.get("TF_CONFIG")), config.distribution
     if cluster is not None and kind in (ONE_DEVICE, MIRRORED):
         raise UsageError(
             f"--distribution={kind}: the environment variable TF_CONFIG names {len(cluster.workers)} workers, which "
@@ -105,7 +106,7 @@ def strategy(config: TrainConfig) -> tf.distribute.Strategy:
     if cluster is None and kind == MULTI_WORKER:
         raise UsageError(
             f"--distribution={MULTI_WORKER}: the environment variable TF_CONFIG names no other worker; allowed: "
-            f"TF_CONFIG={workers.EXPECTED}, or another --distribution"
+            f"TF_CONFIG={EXPECTED}, or another --distribution"
         )
     devices = _local_devices(config.logical_devices)
     if kind == MIRRORED and devices < 2:

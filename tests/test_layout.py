@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 # A module imports only from rows above its own; modules of one package (kseg.data, kseg.models) may use each other.
 ROWS = [
     ["kseg", "kseg.cache", "kseg.errors", "kseg.progress", "kseg.photos"],
-    ["kseg.knobs", "kseg.registry"],
+    ["kseg.knobs", "kseg.registry", "kseg.cluster"],
     ["kseg.config"],
     ["kseg.labels"],
     ["kseg.s3"],
