@@ -87,13 +87,9 @@ def train_dataset(
     """
     steps = -(-samples_per_epoch // batch_size)
 
-    def augmented(place: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, mask = _opened(serialized, num_classes)
-        seeds = tf.stack([tf.constant(seed, tf.int64), place])
-        return training_crop(image, mask, seeds, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
-
+    augmented = _augmenting(num_classes, seed, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
     dataset = _training_records(paths, examples, steps * batch_size, epochs, seed)
-    if share.workers > 1:  # batches begin at multiples of their size: an epoch is whole ones
+    if share.workers > 1:  # an epoch is whole batches
         dataset = dataset.filter(as_written(lambda place, _: share.holds(place % 2**32, batch_size)))
     # Decoded after shuffling, as the buffer holds encoded pictures, and after the epochs are joined, to idle at no end.
     dataset = dataset.map(as_written(augmented), num_parallel_calls=PARALLEL, deterministic=True)
@@ -182,6 +178,16 @@ def _endless(dataset: tf.data.Dataset, batches: int, share: Share) -> tf.data.Da
     if share.replicas > 1:
         batches = tf.data.INFINITE_CARDINALITY
     return dataset.apply(tf.data.experimental.assert_cardinality(batches))
+
+
+def _augmenting(num_classes: int, seed: int, **crop):
+    """The function (place int64 [], serialised example string []) -> a crop and its mask; see `training_crop`."""
+
+    def augmented(place: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, mask = _opened(serialized, num_classes)
+        return training_crop(image, mask, tf.stack([tf.constant(seed, tf.int64), place]), **crop)
+
+    return augmented
 
 
 def _decoded(serialized: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
