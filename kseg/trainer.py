@@ -63,6 +63,7 @@ def _train(plan: Plan, strategy: tf.distribute.Strategy) -> None:
             "constant; a larger --mini_batch_size or, on several devices, --syncbn avoids that"
         )
     workers.agree("configuration or data set", _identity(plan))
+    workers.agree("run in --output_dir (is it the same folder everywhere?)", _progress_of(config.output_dir))
     validation = shared_out(strategy, plan.validation_data)
     keras.utils.set_random_seed(config.seed)
     precision = devices.resolve_precision(config.mixed_precision)
@@ -72,7 +73,7 @@ def _train(plan: Plan, strategy: tf.distribute.Strategy) -> None:
         assembly = assemble(plan, precision, replicas)
         resumer = checkpoints.Resumer(assembly.state, config.output_dir)
         epochs_done = resumer.restore()
-        workers.agree("last checkpoint (is --output_dir the same folder everywhere?)", f"epoch {epochs_done}")
+        workers.agree("readable checkpoint", f"epoch {epochs_done}")
         done = _metrics_of(config.output_dir, epochs_done)
         if epochs_done:
             say(f"resuming {config.output_dir} after epoch {epochs_done} of {config.epochs}")
@@ -88,6 +89,12 @@ def _identity(plan: Plan) -> str:
     splits = [plan.dataset.split(name).shards for name in (plan.config.train_split, plan.config.validation_split)]
     counts = plan.training.examples, plan.validation.examples  # some may be skipped
     return repr((checkpoints.compared(plan.config), splits, counts))
+
+
+def _progress_of(folder: str) -> str:
+    """How far a run is, for workers to compare."""
+    there = storage.exists(storage.join(folder, checkpoints.CONFIG))
+    return f"{len(checkpoints.read_metrics(folder))} epochs" if there else "none"
 
 
 def _check_start(config: TrainConfig) -> None:

@@ -47,9 +47,13 @@ class Share:
         """Devices of all machines."""
         return self.workers * self.devices
 
-    def holds(self, place: tf.Tensor, batch_size: int) -> tf.Tensor:
-        """Whether picture `place`, int64 [], of a stream of batches of `batch_size` is in this part; bool []."""
-        return tf.equal(place % batch_size // (batch_size // self.workers), self.worker)
+    def of(self, dataset: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+        """What this part has of a stream of (place, picture), place int64 [] counted from 0 or a multiple of 2^32."""
+
+        def holds(place: tf.Tensor, *_) -> tf.Tensor:
+            return tf.equal(place % 2**32 % batch_size // (batch_size // self.workers), self.worker)
+
+        return dataset if self.workers == 1 else dataset.filter(as_written(holds))
 
 
 WHOLE = Share()
@@ -86,11 +90,8 @@ def train_dataset(
         unless the shards hold `examples` pictures, DataLossError or InvalidArgumentError at a bad one (`_decoded`).
     """
     steps = -(-samples_per_epoch // batch_size)
-
     augmented = _augmenting(num_classes, seed, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
-    dataset = _training_records(paths, examples, steps * batch_size, epochs, seed)
-    if share.workers > 1:  # an epoch is whole batches
-        dataset = dataset.filter(as_written(lambda place, _: share.holds(place % 2**32, batch_size)))
+    dataset = share.of(_training_records(paths, examples, steps * batch_size, epochs, seed), batch_size)
     # Decoded after shuffling, as the buffer holds encoded pictures, and after the epochs are joined, to idle at no end.
     dataset = dataset.map(as_written(augmented), num_parallel_calls=PARALLEL, deterministic=True)
     dataset = dataset.batch(batch_size // share.replicas, drop_remainder=True)  # drops none: an epoch is whole batches
@@ -163,8 +164,7 @@ def _shared_evaluation(
     def batch(there: tf.Tensor, images: tf.Tensor, masks: tf.Tensor):
         return {COUNTED: tf.zeros_like(tf.boolean_mask(there, there), tf.uint8), IMAGES: images}, masks
 
-    dataset = dataset.batch(batch_size).map(as_written(filled_up)).unbatch().enumerate()
-    dataset = dataset.filter(as_written(lambda place, _: share.holds(place, filled)))
+    dataset = share.of(dataset.batch(batch_size).map(as_written(filled_up)).unbatch().enumerate(), filled)
     dataset = dataset.map(as_written(picture), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.batch(each, drop_remainder=True).map(as_written(batch))
     return _endless(dataset, steps * share.devices, share)
