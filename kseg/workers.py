@@ -49,7 +49,7 @@ class Group:
         Raises:
             RunError: naming those that have not, after the timeout.
         """
-        deadline, missing = time.monotonic() + self._timeout * (1 - ENDING), list(self.cluster.others)
+        deadline, missing = time.monotonic() + self._timeout * (1 - PROBE), list(self.cluster.others)
         while missing and time.monotonic() < deadline:
             missing = [worker for worker in missing if not self._answers(worker)]
             self._ended.wait(self._timeout * PROBE if missing else 0)
