@@ -24,8 +24,16 @@ gc.freeze()
 
 # By seconds of processor time; files that are not named follow in pytest's order.
 LONGEST_FIRST = (
-    *("test_spine.py", "test_trainer.py", "test_trainer_options.py", "test_pretrained.py", "test_segmenter.py"),
-    *("test_backbones.py", "test_incremental.py", "test_golden_step.py", "test_replicas.py", "test_reduction.py"),
+    *(
+        "test_spine.py",
+        "test_replicas.py",
+        "test_together.py",
+        "test_trainer.py",
+        "test_trainer_options.py",
+        "test_pretrained.py",
+        "test_segmenter.py",
+    ),
+    *("test_backbones.py", "test_incremental.py", "test_golden_step.py", "test_reduction.py"),
     *(
         "test_step_cache.py",
         "test_export.py",

@@ -115,6 +115,7 @@ TESTED_ELSEWHERE = {
     ),
     "kseg.errors": "tests/kseg/test_command",
     "kseg.replicated": "tests/kseg/test_replicas",
+    "kseg.workers": "tests/kseg/test_together",  # data_tools has a test_workers
     "data_tools.pairs": "tests/data_tools/test_writer",
     "data_tools.preparation": "tests/data_tools/test_writer",
     "data_tools.outcome": "tests/data_tools/test_convert",

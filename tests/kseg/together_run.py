@@ -1,4 +1,7 @@
-"""A worker that does nothing but ask the others; run by test_workers.py. Arguments: seconds of patience, what to do."""
+"""A worker that does nothing but ask the others; run by test_together.py.
+
+Arguments: seconds of patience, and whether to "agree" first or just to "loop".
+"""
 
 import dataclasses
 import os
