@@ -106,7 +106,7 @@ def run(config: ProgramConfig) -> None:
         mock.patch.object(Plan, "validation_data", one_batch),
     ):
         trainer.train(train_config(config, folder))
-        entries = checkpoints.read_metrics(folder)[1:]
+        entries = checkpoints.read_timing(folder)[1:]
     program, bare_speeds = [entry["images_per_second"] for entry in entries], speeds[1:]
     ratios = [one / other for one, other in zip(program, bare_speeds, strict=True)]
     line = {

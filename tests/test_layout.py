@@ -14,13 +14,13 @@ ROWS = [
     ["kseg.labels"],
     ["kseg.s3"],
     ["kseg.storage"],
-    ["kseg.records", "kseg.command", "kseg.frames", "kseg.kernels"],
+    ["kseg.records", "kseg.command", "kseg.frames", "kseg.kernels", "kseg.transfer", "kseg.stopping", "kseg.hold"],
     ["kseg.pictures", "kseg.record_checks"],
     [
         *("kseg.data", "kseg.models", "kseg.losses", "kseg.metrics", "kseg.schedules", "kseg.optimizers"),
         *("kseg.averaging", "kseg.devices", "kseg.input_wait"),
     ],
-    ["kseg.checkpoints", "kseg.plan"],
+    ["kseg.checkpoints", "kseg.plan", "kseg.resuming"],
     [
         "kseg.callbacks",
         "kseg.assembly",
@@ -29,7 +29,9 @@ ROWS = [
         "kseg.predictor",
         "kseg.export",
         "kseg.step_cache",
+        "kseg.safekeeping",
     ],
+    ["kseg.fitting"],
     ["kseg.trainer"],
     ["kseg.cli"],
 ]
@@ -37,7 +39,7 @@ ROW_OF = {name: index for index, row in enumerate(ROWS) for name in row}
 DATA_TOOLS_SEES = {
     "kseg",
     *("kseg.errors", "kseg.progress", "kseg.photos", "kseg.registry", "kseg.knobs", "kseg.config", "kseg.labels"),
-    *("kseg.storage", "kseg.records", "kseg.record_checks", "kseg.command"),
+    *("kseg.storage", "kseg.transfer", "kseg.records", "kseg.record_checks", "kseg.command"),
 }
 SOURCES = sorted([*ROOT.glob("kseg/**/*.py"), *ROOT.glob("data_tools/**/*.py")])
 
@@ -107,7 +109,10 @@ TESTED_ELSEWHERE = {
     ),
     **dict.fromkeys(("kseg.models.fcn", "kseg.models.psp", "kseg.models.deeplab"), "tests/kseg/models/test_heads"),
     **dict.fromkeys(
-        (f"kseg.config.{name}" for name in ("commands", "data", "network", "optimization", "train", "values")),
+        (
+            f"kseg.config.{name}"
+            for name in ("commands", "data", "network", "optimization", "safety", "train", "values")
+        ),
         "tests/kseg/test_config",
     ),
     "kseg.errors": "tests/kseg/test_command",

@@ -37,6 +37,7 @@ def train_dataset(
     crop_size: int,
     seed: int,
     augmentation: Augmentation = OFF,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Augmented training batches, all epochs in one stream, ceil(samples_per_epoch / batch_size) to an epoch.
 
@@ -47,6 +48,7 @@ def train_dataset(
         epochs: counted from 0: range(3, 5) gives what range(0, 5) gives after its third epoch.
         batch_size, base_size, crop_size, augmentation: over all devices, B below; of `training_crop`, crop_size is c.
         seed: 0 to 2^63 - 1; picture k of epoch e depends only on (seed, e, k) and the shards.
+        first_step: batches of the first of `epochs` that are left out, for a training that goes on in its midst.
 
     Returns:
         Batches of images uint8 [B, c, c, 3] and masks uint8 [B, c, c]. Iterating raises FailedPreconditionError unless
@@ -60,10 +62,12 @@ def train_dataset(
         return training_crop(image, mask, seeds, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
 
     dataset = _training_records(paths, examples, steps * batch_size, epochs, seed)
+    dataset = dataset.skip(first_step * batch_size)  # before decoding
+    dataset = dataset.prefetch(READ_AHEAD)
     # Decoded after shuffling, as the buffer holds encoded pictures, and after the epochs are joined, to idle at no end.
     dataset = dataset.map(as_written(augmented), num_parallel_calls=PARALLEL, deterministic=True)
     dataset = dataset.batch(batch_size, drop_remainder=True)  # drops none: an epoch is whole batches
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps * len(epochs)))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps * len(epochs) - first_step))
     return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
 
 
@@ -160,7 +164,7 @@ def _training_records(paths: list[str], examples: int, per_epoch: int, epochs: r
         dataset = dataset.flat_map(lambda index: _shuffled_records(paths, examples, buffer, seed, first + index))
         return dataset.take(per_epoch).enumerate(first)
 
-    return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_records).prefetch(READ_AHEAD)
+    return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_records)
 
 
 def _shuffled_records(paths: list[str], examples: int, buffer: int, seed: int, place: tf.Tensor) -> tf.data.Dataset:
