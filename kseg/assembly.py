@@ -14,6 +14,7 @@ from kseg.models.segmenter import freeze, is_head
 from kseg.models.trainee import Trainee
 from kseg.optimizers import build_optimizer, is_norm_or_bias
 from kseg.plan import Plan
+from kseg.replicated import ReplicatedTrainee
 from kseg.resuming import Scores
 from kseg.schedules import build_schedule
 
@@ -63,7 +64,8 @@ def assemble(plan: Plan, precision: str, replicas: int) -> Assembly:
     optimizer = _optimizer(config, schedule, loss_scaled=precision == "float16")
     optimizer.build(network.trainable_variables)
     matrix = ConfusionMatrix(config.num_classes, config.absent_class_iou, on_processor=config.deterministic)
-    model = Trainee(network, aux_loss_weight=config.aux_loss_weight)
+    kind = Trainee if replicas == 1 else ReplicatedTrainee
+    model = kind(network, aux_loss_weight=config.aux_loss_weight)
     model.compile(
         optimizer=optimizer,
         loss=build_loss(config.loss, class_weights=plan.class_weights, label_smoothing=config.label_smoothing),

@@ -12,7 +12,7 @@ import zipfile
 import keras
 import tensorflow as tf
 
-from kseg import devices, hold, knobs, storage
+from kseg import devices, hold, knobs, storage, workers
 from kseg.config import TrainConfig
 from kseg.config.values import SKIP
 from kseg.errors import RunError, UsageError
@@ -26,6 +26,7 @@ TIMING, TENSORBOARD, MODEL = "timing.jsonl", "tensorboard", "model.keras"
 NOT_COMPARED = (
     *("data", "output_dir", "preview_dir", "validation_pictures", "on_bad_record"),
     *("checkpoint_every_steps", "keep_checkpoints", "on_nan"),
+    *("distribution", "logical_devices", "worker_timeout"),
 )
 
 
@@ -77,6 +78,8 @@ def _only_begun(folder: str) -> bool:
 
 def make_run(config: TrainConfig, labels: LabelMap) -> None:
     """Makes the run directory and writes the configuration, or clears what a killed training left unfinished there."""
+    if not workers.is_chief():
+        return
     folder = config.output_dir
     for place in (folder, storage.join(folder, "best"), storage.join(folder, "last")):
         storage.remove_unfinished(place)
@@ -146,6 +149,8 @@ def _read_lines(path: str) -> list[dict]:
 
 def write_metrics(folder: str, entries: list[dict]) -> None:
     """Writes metrics.jsonl whole: a few hundred bytes an epoch, so that no reader ever sees half a line."""
+    if not workers.is_chief():
+        return
     text = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in entries)
     storage.write_text(storage.join(folder, METRICS), text)
 
@@ -157,6 +162,8 @@ def read_timing(folder: str) -> list[dict]:
 
 def write_timing(folder: str, entry: dict) -> None:
     """Puts the line of an epoch at the end of timing.jsonl, in the place of those of the same and later epochs."""
+    if not workers.is_chief():
+        return
     before = [line for line in read_timing(folder) if line["epoch"] < entry["epoch"]]
     text = "".join(json.dumps(line) + "\n" for line in [*before, entry])
     storage.write_text(storage.join(folder, TIMING), text)
@@ -168,6 +175,8 @@ def save_model(model: keras.Model, folder: str, which: str) -> None:
     Raises:
         RunError: naming the file, if it cannot be written.
     """
+    if not workers.is_chief():
+        return
     path = storage.join(folder, which, MODEL)
     storage.make_dirs(storage.join(folder, which))
     try:

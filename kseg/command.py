@@ -124,10 +124,11 @@ def _import_without_plotting(module: str) -> None:
 
 
 def _leave(status: int) -> None:
-    """Exits with `status` even where tensorflow-io would abort the interpreter's own exit."""
-    storage = sys.modules.get("kseg.storage")
-    if storage is not None and storage.used_remote():
-        # "pure virtual method called", status 134, after any s3:// use (tensorflow-io 0.37.1): skip the destructors.
+    """Exits with `status` even where the interpreter's own exit would abort or hang."""
+    storage, workers = sys.modules.get("kseg.storage"), sys.modules.get("kseg.workers")
+    # "pure virtual method called", status 134, after any s3:// use (tensorflow-io 0.37.1): skip the destructors. So
+    # with other workers: TensorFlow's server for them may wait for what never comes.
+    if (storage is not None and storage.used_remote()) or (workers is not None and workers.joined()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

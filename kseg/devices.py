@@ -6,6 +6,10 @@ import os
 import keras
 import tensorflow as tf
 
+from kseg import workers
+from kseg.cluster import EXPECTED, read_cluster
+from kseg.config import TrainConfig
+from kseg.config.distribution import AUTO, MIRRORED, MULTI_WORKER, ONE_DEVICE
 from kseg.errors import UsageError
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -84,11 +88,71 @@ def lays_out_winograd(precision: str) -> bool:
     return precision == "float32" and not tf.config.get_visible_devices("GPU")
 
 
-def strategy() -> tf.distribute.Strategy:
-    """Every visible GPU mirrored if there are several, else TensorFlow's default: one device."""
-    if len(tf.config.get_visible_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
+def strategy(config: TrainConfig) -> tf.distribute.Strategy:
+    """Who trains together, as --distribution says; before TensorFlow has done anything else.
+
+    With several workers it waits until all have come up (`kseg.workers.start`).
+
+    Raises:
+        UsageError: for a distribution that TF_CONFIG or the devices contradict, or a batch that they cannot share.
+        RunError: naming a worker that has not come up.
+    """
+    cluster, kind = read_cluster(os.environ.get("TF_CONFIG")), config.distribution
+    if cluster is not None and kind in (ONE_DEVICE, MIRRORED):
+        raise UsageError(
+            f"--distribution={kind}: the environment variable TF_CONFIG names {len(cluster.workers)} workers, which "
+            f"would each train by itself; allowed: {AUTO}, {MULTI_WORKER}, or unset TF_CONFIG"
+        )
+    if cluster is None and kind == MULTI_WORKER:
+        raise UsageError(
+            f"--distribution={MULTI_WORKER}: the environment variable TF_CONFIG names no other worker; allowed: "
+            f"TF_CONFIG={EXPECTED}, or another --distribution"
+        )
+    devices = _local_devices(config.logical_devices)
+    if kind == MIRRORED and devices < 2:
+        raise UsageError(
+            f"--distribution={MIRRORED}: this machine has one device; allowed: {AUTO}, {ONE_DEVICE}, or "
+            "--logical_devices=2 or more without a GPU"
+        )
+    replicas = 1 if kind == ONE_DEVICE else devices
+    _check_shares(config, replicas * (len(cluster.workers) if cluster else 1))
+    if cluster is not None:
+        return workers.start(cluster, config.worker_timeout, config.logical_devices)
+    if replicas == 1:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(devices)] if config.logical_devices > 1 else None)
+
+
+def _local_devices(logical_devices: int) -> int:
+    """How many devices of this machine could share a batch; splits the processor first."""
+    gpus = tf.config.get_visible_devices("GPU")
+    if logical_devices == 1:
+        return max(len(gpus), 1)
+    if gpus:
+        raise UsageError(
+            f"--logical_devices={logical_devices}: this machine has {len(gpus)} GPUs to train on; allowed: 1, or set "
+            "the environment variable CUDA_VISIBLE_DEVICES=-1"
+        )
+    (processor,) = tf.config.get_visible_devices("CPU")
+    try:
+        parts = [tf.config.LogicalDeviceConfiguration()] * logical_devices
+        tf.config.set_logical_device_configuration(processor, parts)
+    except RuntimeError:  # also where it is split already, as for a second training in a process
+        there = len(tf.config.list_logical_devices("CPU"))
+        if there < logical_devices:
+            raise UsageError(
+                f"--logical_devices={logical_devices}: TensorFlow runs already, with {there}; allowed: 1 to {there}"
+            ) from None
+    return logical_devices
+
+
+def _check_shares(config: TrainConfig, replicas: int) -> None:
+    """Refuses batches that the devices of all workers cannot share evenly."""
+    if config.mini_batch_size % replicas:
+        raise UsageError(
+            f"--mini_batch_size={config.mini_batch_size}: allowed: a multiple of the {replicas} devices it is shared "
+            "by, over all workers"
+        )
 
 
 def describe() -> str:

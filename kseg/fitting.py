@@ -7,7 +7,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from kseg import checkpoints, resuming, storage
+from kseg import checkpoints, resuming, storage, workers
 from kseg.assembly import Assembly
 from kseg.averaging import Averaging
 from kseg.callbacks import EpochEnd, Progress, ValidationPictures
@@ -19,6 +19,7 @@ from kseg.hold import Hold
 from kseg.input_wait import InputWait, advice
 from kseg.plan import Plan
 from kseg.progress import say
+from kseg.replicated import shared_out
 from kseg.resuming import Place, Resumer, Scores
 from kseg.safekeeping import Checkpoints, StopOnNan, shortage_named
 from kseg.step_cache import keep_step
@@ -133,36 +134,43 @@ def _fit_from(start: Place, plan: Plan, assembly: Assembly, validation, keeping:
             stack.enter_context(contextlib.closing(callback))
         epoch = start.epochs
         if start.step == steps:
-            _validate(model, validation, callbacks, assembly.scores, start)
+            _validate(plan, model, validation, callbacks, assembly.scores, start)
             epoch += 1
         elif start.step:
-            rest, left = plan.training_data(range(epoch, epoch + 1), start.step), steps - start.step
-            _fit_epochs(model, rest, validation, callbacks, range(epoch, epoch + 1), left)
+            _fit_epochs(plan, model, validation, callbacks, range(epoch, epoch + 1), start.step)
             epoch += 1
         if epoch < config.epochs and not model.stop_training:
-            epochs = range(epoch, config.epochs)
-            _fit_epochs(model, plan.training_data(epochs), validation, callbacks, epochs, steps)
+            _fit_epochs(plan, model, validation, callbacks, range(epoch, config.epochs), 0)
 
 
-def _fit_epochs(model: keras.Model, batches, validation, callbacks: list, epochs: range, steps: int) -> None:
+def _fit_epochs(plan: Plan, model: keras.Model, validation, callbacks: list, epochs: range, first_step: int) -> None:
+    """Trains `epochs`, counted from 0, but for the first steps of the first."""
+    make = functools.partial(plan.training_data, epochs, first_step)
     model.fit(
-        batches,
-        steps_per_epoch=steps,
+        shared_out(model.distribute_strategy, make),
+        steps_per_epoch=plan.steps_per_epoch - first_step,
         initial_epoch=epochs.start,
         epochs=epochs.stop,
         validation_data=validation,
+        validation_steps=_validation_steps(plan, model),
         callbacks=callbacks,
         shuffle=False,  # the pipeline does it
         verbose=0,
     )
 
 
-def _validate(model: keras.Model, validation, callbacks: list, scores: Scores, start: Place) -> None:
+def _validation_steps(plan: Plan, model: keras.Model) -> int | None:
+    """Batches of a validation, where its dataset does not say: what several devices take is endless."""
+    return plan.validation_steps if model.distribute_strategy.num_replicas_in_sync > 1 else None
+
+
+def _validate(plan: Plan, model: keras.Model, validation, callbacks: list, scores: Scores, start: Place) -> None:
     """The end of an epoch whose steps are all done, as `fit` does it."""
+    steps = _validation_steps(plan, model)
     model.stop_training = False
     called = keras.callbacks.CallbackList(callbacks, model=model, epochs=start.epochs + 1, steps=0)
     called.on_epoch_begin(start.epochs)
-    found = model.evaluate(validation, callbacks=called, return_dict=True, verbose=0)
+    found = model.evaluate(validation, steps=steps, callbacks=called, return_dict=True, verbose=0)
     model.reset_metrics()
     scores.write(start.scores)
     logs = model.get_metrics_result() | {f"val_{name}": value for name, value in found.items()}
@@ -190,6 +198,7 @@ def _callbacks(plan: Plan, assembly: Assembly, keeping: Keeping, start: Place) -
         scores=assembly.scores,
         stop=keeping.stop,
         hold=keeping.hold,
+        agreed=workers.any_worker,
     )
     guard = StopOnNan(start, steps, input_wait)
     return [progress, input_wait, guard, *_reports(plan, assembly, keeping.resumer, start, input_wait), last]
@@ -198,10 +207,12 @@ def _callbacks(plan: Plan, assembly: Assembly, keeping: Keeping, start: Place) -
 def _reports(plan: Plan, assembly: Assembly, resumer, start: Place, input_wait) -> list[keras.callbacks.Callback]:
     """What is kept and shown at the end of an epoch; EpochEnd last, as it declares the epoch done."""
     config, average, reports = plan.config, assembly.average, []
-    writer = tf.summary.create_file_writer(storage.join(config.output_dir, checkpoints.TENSORBOARD))
+    writer = tf.summary.create_noop_writer()
+    if workers.is_chief():
+        writer = tf.summary.create_file_writer(storage.join(config.output_dir, checkpoints.TENSORBOARD))
     if average is not None:
         reports.append(Averaging(average))
-    if config.validation_pictures:
+    if config.validation_pictures and workers.is_chief():
         pictures, labels = plan.validation_data(), plan.dataset.labels
         reports.append(ValidationPictures(writer, pictures, labels, config.validation_pictures, average))
     split = plan.dataset.split(config.train_split)

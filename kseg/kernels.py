@@ -9,6 +9,11 @@ def replicas() -> int:
     return 1 if context is None else context.num_replicas_in_sync
 
 
+def replica() -> tf.Tensor:
+    """Which of the replicas this one is: int32 [], 0 to replicas() - 1, in the order of their parts of the batch."""
+    return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
+
+
 def fused_batch_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float):
     """Normalises a batch by its own statistics.
 

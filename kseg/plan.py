@@ -11,7 +11,7 @@ from kseg.config.optimization import BALANCED
 from kseg.config.values import SKIP
 from kseg.data.augmentation import Augmentation
 from kseg.data.damage import Source
-from kseg.data.pipeline import evaluation_dataset, train_dataset
+from kseg.data.pipeline import WHOLE, Share, evaluation_dataset, train_dataset
 from kseg.data.salvage import Shards
 from kseg.errors import RunError, UsageError
 from kseg.losses.build import balanced_weights
@@ -46,7 +46,7 @@ class Plan:
         """What is scored after every epoch."""
         return self.shards.open(self.config.validation_split)
 
-    def training_data(self, epochs: range, first_step: int = 0) -> tf.data.Dataset:
+    def training_data(self, epochs: range, first_step: int = 0, share: Share = WHOLE) -> tf.data.Dataset:
         """The batches of `epochs`, counted from 0, but for the first `first_step`; see `train_dataset`."""
         config = self.config
         return train_dataset(
@@ -61,6 +61,7 @@ class Plan:
             seed=config.seed,
             augmentation=augmentation(config),
             first_step=first_step,
+            share=share,
         )
 
     @property
@@ -70,7 +71,12 @@ class Plan:
         masks = tf.TensorSpec([config.mini_batch_size, config.crop_size, config.crop_size], tf.uint8)
         return tf.TensorSpec([*masks.shape, 3], tf.uint8), masks
 
-    def validation_data(self, replicas: int = 1) -> tf.data.Dataset:
+    @property
+    def validation_steps(self) -> int:
+        """Batches of a validation."""
+        return math.ceil(self.validation.examples / self.config.validation_mini_batch_size)
+
+    def validation_data(self, share: Share = WHOLE) -> tf.data.Dataset:
         """The validation split once; see `evaluation_dataset`."""
         config = self.config
         return evaluation_dataset(
@@ -79,7 +85,7 @@ class Plan:
             num_classes=self.validation.num_classes,
             batch_size=config.validation_mini_batch_size,
             crop_size=config.crop_size,
-            replicas=replicas,
+            share=share,
         )
 
 

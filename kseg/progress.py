@@ -4,6 +4,14 @@ import sys
 
 from tqdm import tqdm
 
+_silent = False
+
+
+def silence() -> None:
+    """From now on no bar is drawn and nothing said: another process of the same work does."""
+    global _silent
+    _silent = True
+
 
 def bar(total: int, unit: str, description: str = "", leave: bool = True, initial: int = 0) -> tqdm:
     """A tqdm bar on standard error; use as a context manager and call `.update(n)`.
@@ -30,10 +38,13 @@ def bar(total: int, unit: str, description: str = "", leave: bool = True, initia
         maxinterval=10.0 if live else 60.0,
         dynamic_ncols=live,
         ascii=None if live else True,
+        disable=_silent,
     )
 
 
 def say(message: str) -> None:
     """Prints one line to standard output without breaking a bar that is being drawn."""
+    if _silent:
+        return
     with tqdm.external_write_mode(file=sys.stdout):
         print(message, flush=True)

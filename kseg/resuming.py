@@ -13,7 +13,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from kseg import storage, transfer
+from kseg import storage, transfer, workers
 from kseg.errors import NotFiniteError, RunError
 from kseg.progress import say
 
@@ -134,6 +134,8 @@ class Resumer:
     def save(self, place: Place) -> None:
         """Writes a checkpoint of the present state, then deletes those that are not to be kept.
 
+        Of several workers the first does; every one must call this.
+
         What is not whole, since a process was killed meanwhile, has no place.json and counts for nothing.
 
         Raises:
@@ -141,6 +143,8 @@ class Resumer:
             RunError: naming the folder, if it cannot be written.
         """
         self._check_finite(place)
+        if not workers.is_chief():
+            return
         path = storage.join(self._folder, place.name)
         scores = [{"dtype": str(value.dtype), "value": value.tolist()} for value in place.scores]
         about = {"name": place.name, "epochs": place.epochs, "step": place.step, "scores": scores}
@@ -156,9 +160,9 @@ class Resumer:
             raise RunError(f"{path}: cannot be written: {error}; what earlier checkpoints hold is kept") from None
 
     def _check_finite(self, place: Place) -> None:
-        for variable in self._floats:
-            if not np.isfinite(variable.numpy()).all():
-                raise NotFiniteError(f"a weight ({variable.name}) is NaN or infinite after step {place.step}")
+        bad = next((each.name for each in self._floats if not np.isfinite(each.numpy()).all()), None)
+        if workers.any_worker(bad is not None):  # statistics that are not synchronised differ
+            raise NotFiniteError(f"a weight ({bad or 'of another worker'}) is NaN or infinite after step {place.step}")
 
     def _tidy(self, newest: Place) -> None:
         """Deletes all but the newest to keep: older ones, what is not whole, and later ones, which were damaged."""

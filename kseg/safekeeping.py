@@ -159,6 +159,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._resumer.save(Place(self._epoch, step, scores))
 
     def _end(self, after: str) -> None:
+        self._agreed(False)  # all wait for the one that writes the checkpoint
         name = self._stop.signal or "another worker was asked to end"
         raise Interrupted(f"{name}: stopped after {after}; a checkpoint is kept, the same command goes on from it")
 

@@ -6,18 +6,19 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from kseg import checkpoints, devices, incremental, storage
+from kseg import checkpoints, devices, incremental, storage, workers
 from kseg.assembly import Assembly, assemble
 from kseg.callbacks import should_stop
 from kseg.config import TrainConfig
 from kseg.data import damage
 from kseg.data.preview import write_preview
-from kseg.errors import RunError, UsageError
+from kseg.errors import RunError
 from kseg.fitting import Keeping, early_stopping, fit, metrics_of
 from kseg.hold import Hold, held
 from kseg.models import pretrained
 from kseg.plan import Plan, make_plan
 from kseg.progress import say
+from kseg.replicated import shared_out
 from kseg.resuming import Place, Resumer
 from kseg.stopping import StopRequest
 
@@ -42,47 +43,49 @@ def train(config: TrainConfig) -> dict:
         Interrupted: if SIGTERM or SIGINT ended it where it can be gone on with.
     """
     stop = StopRequest()
-    with stop.heeded():
+    with stop.heeded(), workers.together():
+        strategy = devices.strategy(config)  # before anything of TensorFlow's: it may have to find other machines
         plan = make_plan(checkpoints.with_samples_of_run(config))
         with plan.shards:
-            return _train(plan, stop)
+            _train(plan, strategy, stop)
+    return max(checkpoints.read_metrics(config.output_dir), key=lambda entry: entry["validation:mIOU"])
 
 
-def _train(plan: Plan, stop: StopRequest) -> dict:
+def _train(plan: Plan, strategy: tf.distribute.Strategy, stop: StopRequest) -> None:
     """What `train` does once the data set is read."""
     config = plan.config
     checkpoints.check_run(config, plan.dataset.labels)
     if checkpoints.is_run(config.output_dir):
-        with held(config.output_dir) as hold:
-            return _train_held(plan, stop, hold)
-    _check_start(config)
-    return _train_held(plan, stop, None)
+        with _held(config) as hold:
+            _train_held(plan, strategy, stop, hold)
+    else:
+        _check_start(config)
+        _train_held(plan, strategy, stop, None)
 
 
-def _train_held(plan: Plan, stop: StopRequest, hold: Hold | None) -> dict:
+def _train_held(plan: Plan, strategy: tf.distribute.Strategy, stop: StopRequest, hold: Hold | None) -> None:
     """The same, once the run directory is this process's, or (None) there is none yet."""
     config = plan.config
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    strategy = devices.strategy()
     replicas = strategy.num_replicas_in_sync
-    if config.mini_batch_size % replicas:
-        raise UsageError(
-            f"--mini_batch_size={config.mini_batch_size}: allowed: a multiple of the {replicas} devices it is shared by"
-        )
     if config.mini_batch_size == (1 if config.syncbn else replicas) and config.algorithm in ("psp", "deeplab"):
         say(
             f"warning: batch normalisation over one picture turns the whole-picture mean of {config.algorithm} into a "
             "constant; a larger --mini_batch_size or, on several devices, --syncbn avoids that"
         )
-    validation = plan.validation_data(replicas)
+    workers.agree("configuration or data set", _identity(plan))
+    workers.agree("run in --output_dir (is it the same folder everywhere?)", _progress_of(config.output_dir))
+    validation = shared_out(strategy, plan.validation_data)
     keras.utils.set_random_seed(config.seed)
     precision = devices.resolve_precision(config.mixed_precision)
-    say(f"{devices.describe()}; {precision}; {plan.steps_per_epoch} steps an epoch")
+    shared = f"; {replicas} devices{workers.describe()}" if replicas > 1 else ""
+    say(f"{devices.describe()}; {precision}; {plan.steps_per_epoch} steps an epoch{shared}")
     with strategy.scope():
         assembly = assemble(plan, precision, replicas)
         resumer = Resumer(assembly.state, config.output_dir, keep=config.keep_checkpoints)
         start = resumer.restore()
+        workers.agree("readable checkpoint", start.name)
         done = metrics_of(config.output_dir, start.epochs)
         if start == Place():
             _load_start(plan, assembly)
@@ -93,7 +96,11 @@ def _train_held(plan: Plan, stop: StopRequest, hold: Hold | None) -> dict:
         checkpoints.make_run(config, plan.dataset.labels)  # only now: what fails above leaves nothing behind
         if not _finished(config, done):
             fit(plan, assembly, validation, Keeping(resumer, hold, stop), start)
-    return max(checkpoints.read_metrics(config.output_dir), key=lambda entry: entry["validation:mIOU"])
+
+
+def _held(config: TrainConfig) -> contextlib.AbstractContextManager[Hold]:
+    """The run directory, for the one process of the training that writes there."""
+    return held(config.output_dir) if workers.is_chief() else contextlib.nullcontext(Hold(config.output_dir))
 
 
 @contextlib.contextmanager
@@ -103,11 +110,24 @@ def _first_hold(config: TrainConfig) -> Iterator[Hold]:
     Raises:
         RunError: if another training made it meanwhile.
     """
-    storage.make_dirs(config.output_dir)
-    with held(config.output_dir) as hold:
-        if checkpoints.is_run(config.output_dir):
+    if workers.is_chief():
+        storage.make_dirs(config.output_dir)
+    with _held(config) as hold:
+        if workers.is_chief() and checkpoints.is_run(config.output_dir):
             raise RunError(f"{config.output_dir}: another training was begun there meanwhile; start again to resume it")
         yield hold
+
+
+def _identity(plan: Plan) -> str:
+    """What workers that train together must have in common."""
+    splits = [plan.dataset.split(name).shards for name in (plan.config.train_split, plan.config.validation_split)]
+    counts = plan.training.examples, plan.validation.examples  # some may be skipped
+    return repr((checkpoints.compared(plan.config), splits, counts))
+
+
+def _progress_of(folder: str) -> str:
+    """How far a run is, for workers to compare."""
+    return f"{len(checkpoints.read_metrics(folder))} epochs" if checkpoints.is_run(folder) else "none"
 
 
 def _resuming(config: TrainConfig, start: Place, steps: int) -> str:

@@ -9,18 +9,21 @@ ROOT = pathlib.Path(__file__).parent.parent
 # A module imports only from rows above its own; modules of one package (kseg.data, kseg.models) may use each other.
 ROWS = [
     ["kseg", "kseg.cache", "kseg.errors", "kseg.progress", "kseg.photos"],
-    ["kseg.knobs", "kseg.registry"],
+    ["kseg.knobs", "kseg.registry", "kseg.cluster"],
     ["kseg.config"],
     ["kseg.labels"],
     ["kseg.s3"],
     ["kseg.storage"],
-    ["kseg.records", "kseg.command", "kseg.frames", "kseg.kernels", "kseg.transfer", "kseg.stopping", "kseg.hold"],
+    [
+        *("kseg.records", "kseg.command", "kseg.frames", "kseg.kernels", "kseg.workers"),
+        *("kseg.transfer", "kseg.stopping", "kseg.hold"),
+    ],
     ["kseg.pictures", "kseg.record_checks"],
     [
         *("kseg.data", "kseg.models", "kseg.losses", "kseg.metrics", "kseg.schedules", "kseg.optimizers"),
         *("kseg.averaging", "kseg.devices", "kseg.input_wait"),
     ],
-    ["kseg.checkpoints", "kseg.plan", "kseg.resuming"],
+    ["kseg.checkpoints", "kseg.plan", "kseg.replicated", "kseg.resuming"],
     [
         "kseg.callbacks",
         "kseg.assembly",
@@ -111,11 +114,12 @@ TESTED_ELSEWHERE = {
     **dict.fromkeys(
         (
             f"kseg.config.{name}"
-            for name in ("commands", "data", "network", "optimization", "safety", "train", "values")
+            for name in ("commands", "data", "distribution", "network", "optimization", "safety", "train", "values")
         ),
         "tests/kseg/test_config",
     ),
     "kseg.errors": "tests/kseg/test_command",
+    "kseg.replicated": "tests/kseg/test_replicas",
     "data_tools.pairs": "tests/data_tools/test_writer",
     "data_tools.preparation": "tests/data_tools/test_writer",
     "data_tools.outcome": "tests/data_tools/test_convert",

@@ -7,13 +7,14 @@ from kseg.config import TrainConfig
 def run(config: TrainConfig) -> None:
     """Trains, or draws the augmented pictures and stops."""
     from kseg import checkpoints, storage, trainer
+    from kseg.progress import say
 
     if config.preview_dir is not None:
         print(f"preview: {trainer.preview(config)}")
         return
     best = trainer.train(config)
     path = storage.join(config.output_dir, "best", checkpoints.MODEL)
-    print(f"best: epoch {best['epoch']}, validation:mIOU={best['validation:mIOU']:.4f}, {path}")
+    say(f"best: epoch {best['epoch']}, validation:mIOU={best['validation:mIOU']:.4f}, {path}")
 
 
 def main() -> None:

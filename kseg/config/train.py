@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 from kseg.config.data import DataFlags
+from kseg.config.distribution import DistributionFlags
 from kseg.config.network import NetworkFlags
 from kseg.config.optimization import OptimizationFlags
 from kseg.config.safety import SafetyFlags
@@ -14,7 +15,7 @@ from kseg.knobs import OneOf, Range, check, knob
 
 # Dataclasses take the fields of their bases from the last to the first: data first, as --help shows them.
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(SafetyFlags, OptimizationFlags, NetworkFlags, DataFlags):
+class TrainConfig(SafetyFlags, DistributionFlags, OptimizationFlags, NetworkFlags, DataFlags):
     """Flags of kseg-train.
 
     Raises:
@@ -54,6 +55,7 @@ class TrainConfig(SafetyFlags, OptimizationFlags, NetworkFlags, DataFlags):
         self._check_loss()
         self._check_decay()
         self._check_schedule()
+        self._check_distribution()
 
     def to_json(self) -> str:
         """The flags and their values as a JSON object."""

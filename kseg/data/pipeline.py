@@ -3,6 +3,8 @@
 Both read top to bottom; each step says why it stands where it does.
 """
 
+import dataclasses
+
 import tensorflow as tf
 
 from kseg import records, storage
@@ -23,6 +25,38 @@ READ_AHEAD = 64
 PARALLEL = tf.data.AUTOTUNE
 # Around functions without Python's control flow on tensors: to look for some took 1.3 s of a start.
 as_written = tf.autograph.experimental.do_not_convert
+# Keys of what several devices evaluate: pictures, and as many zeros as count among them.
+COUNTED, IMAGES = "counted", "images"
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The part of every batch that one machine reads: its devices take equal parts, one after the other.
+
+    Attributes:
+        worker, workers: which machine, from 0, of how many.
+        devices: of each machine.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    devices: int = 1
+
+    @property
+    def replicas(self) -> int:
+        """Devices of all machines."""
+        return self.workers * self.devices
+
+    def of(self, dataset: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+        """What this part has of a stream of (place, picture), place int64 [] counted from 0 or a multiple of 2^32."""
+
+        def holds(place: tf.Tensor, *_) -> tf.Tensor:
+            return tf.equal(place % 2**32 % batch_size // (batch_size // self.workers), self.worker)
+
+        return dataset if self.workers == 1 else dataset.filter(as_written(holds))
+
+
+WHOLE = Share()
 
 
 def train_dataset(
@@ -38,6 +72,7 @@ def train_dataset(
     seed: int,
     augmentation: Augmentation = OFF,
     first_step: int = 0,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Augmented training batches, all epochs in one stream, ceil(samples_per_epoch / batch_size) to an epoch.
 
@@ -49,30 +84,26 @@ def train_dataset(
         batch_size, base_size, crop_size, augmentation: over all devices, B below; of `training_crop`, crop_size is c.
         seed: 0 to 2^63 - 1; picture k of epoch e depends only on (seed, e, k) and the shards.
         first_step: batches of the first of `epochs` that are left out, for a training that goes on in its midst.
+        share: what is read of each batch, which its devices must divide; the other pictures are not decoded.
 
     Returns:
-        Batches of images uint8 [B, c, c, 3] and masks uint8 [B, c, c]. Iterating raises FailedPreconditionError unless
-        the shards hold `examples` pictures, DataLossError or InvalidArgumentError at a bad one (`_decoded`).
+        Batches of images uint8 [B, c, c, 3] and masks uint8 [B, c, c]; for several devices one after the other a batch
+        of B / replicas, and the dataset calls itself infinite (`_endless`). Iterating raises FailedPreconditionError
+        unless the shards hold `examples` pictures, DataLossError or InvalidArgumentError at a bad one (`_decoded`).
     """
     steps = -(-samples_per_epoch // batch_size)
-
-    def augmented(place: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, mask = _opened(serialized, num_classes)
-        seeds = tf.stack([tf.constant(seed, tf.int64), place])
-        return training_crop(image, mask, seeds, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
-
-    dataset = _training_records(paths, examples, steps * batch_size, epochs, seed)
-    dataset = dataset.skip(first_step * batch_size)  # before decoding
-    dataset = dataset.prefetch(READ_AHEAD)
+    augmented = _augmenting(num_classes, seed, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
+    dataset = _training_records(paths, examples, steps * batch_size, epochs, seed, left_out=first_step * batch_size)
+    dataset = share.of(dataset, batch_size)
     # Decoded after shuffling, as the buffer holds encoded pictures, and after the epochs are joined, to idle at no end.
     dataset = dataset.map(as_written(augmented), num_parallel_calls=PARALLEL, deterministic=True)
-    dataset = dataset.batch(batch_size, drop_remainder=True)  # drops none: an epoch is whole batches
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps * len(epochs) - first_step))
+    dataset = dataset.batch(batch_size // share.replicas, drop_remainder=True)  # drops none: an epoch is whole batches
+    dataset = _endless(dataset, (steps * len(epochs) - first_step) * share.devices, share)
     return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_dataset(
-    paths: list[str], *, examples: int, num_classes: int, batch_size: int, crop_size: int, replicas: int = 1
+    paths: list[str], *, examples: int, num_classes: int, batch_size: int, crop_size: int, share: Share = WHOLE
 ) -> tf.data.Dataset:
     """Every picture once, in the order of the records; its cardinality is ceil(examples / batch_size).
 
@@ -82,8 +113,7 @@ def evaluation_dataset(
         num_classes: of the data set.
         batch_size: 1 gives whole pictures of any size; more gives batches of centre crops, the last as long as it is.
         crop_size: pixels, c below; unused when batch_size is 1.
-        replicas: devices that share a batch; one that does not divide evenly is filled up with black pictures whose
-            masks are all 255, which no score counts.
+        share: what is read of each batch; see `_shared_evaluation`.
 
     Returns:
         Batches of images uint8 [B, c, c, 3] and masks uint8 [B, c, c], or of [1, H, W, 3] and [1, H, W].
@@ -96,19 +126,71 @@ def evaluation_dataset(
             return image, mask
         return evaluation_crop(image, mask, crop_size=crop_size)
 
-    def filled(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        missing = -tf.shape(images)[0] % replicas
-        images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
-        return images, tf.pad(masks, [[0, missing], [0, 0], [0, 0]], constant_values=IGNORE)
-
     # No shuffling and no interleaving: predictions can be told apart by their place.
     dataset = _records(paths)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(examples))
-    dataset = dataset.map(as_written(prepared), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(batch_size)
-    if replicas > 1:  # Keras and TensorFlow's convolutions fail on a replica that gets no picture.
-        dataset = dataset.map(filled)
+    if share.replicas > 1:
+        dataset = _shared_evaluation(dataset, prepared, -(-examples // batch_size), batch_size, crop_size, share)
+    else:
+        dataset = dataset.map(as_written(prepared), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        dataset = dataset.batch(batch_size)
     return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
+
+
+def _shared_evaluation(
+    dataset: tf.data.Dataset, prepared, steps: int, batch_size: int, crop_size: int, share: Share
+) -> tf.data.Dataset:
+    """The batches of the devices of one machine, one after the other, `share.devices` for each of `steps` batches.
+
+    Keras and TensorFlow's convolutions fail on a device that gets no picture, and machines that wait for each other
+    must take as many steps. So a batch is filled up, until all devices have as many, by black pictures whose masks are
+    all 255, which no score counts.
+
+    Returns:
+        ({COUNTED: uint8 [n], IMAGES: uint8 [B, H, W, 3]}, masks uint8 [B, H, W]), n of the B pictures not black. The
+        first dimension of what comes first is what Keras weights a batch's loss by.
+    """
+    each = -(-batch_size // share.replicas)
+    filled = each * share.replicas
+
+    def filled_up(serialized: tf.Tensor) -> tf.Tensor:
+        return tf.pad(serialized, [[0, filled - tf.shape(serialized)[0]]])  # by empty strings
+
+    def picture(place: tf.Tensor, serialized: tf.Tensor):
+        black = (
+            tf.zeros([crop_size, crop_size, 3], tf.uint8),
+            tf.fill([crop_size, crop_size], tf.constant(IGNORE, tf.uint8)),
+        )
+        there = tf.strings.length(serialized) > 0
+        return there, *tf.cond(there, lambda: prepared(serialized), lambda: black)
+
+    def batch(there: tf.Tensor, images: tf.Tensor, masks: tf.Tensor):
+        return {COUNTED: tf.zeros_like(tf.boolean_mask(there, there), tf.uint8), IMAGES: images}, masks
+
+    dataset = share.of(dataset.batch(batch_size).map(as_written(filled_up)).unbatch().enumerate(), filled)
+    dataset = dataset.map(as_written(picture), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.batch(each, drop_remainder=True).map(as_written(batch))
+    return _endless(dataset, steps * share.devices, share)
+
+
+def _endless(dataset: tf.data.Dataset, batches: int, share: Share) -> tf.data.Dataset:
+    """The dataset with its cardinality, `batches`; where several devices share one it is said to have no end.
+
+    For else TensorFlow asks all devices of all machines before every step whether there is a batch for them.
+    """
+    if share.replicas > 1:
+        batches = tf.data.INFINITE_CARDINALITY
+    return dataset.apply(tf.data.experimental.assert_cardinality(batches))
+
+
+def _augmenting(num_classes: int, seed: int, **crop):
+    """The function (place int64 [], serialised example string []) -> a crop and its mask; see `training_crop`."""
+
+    def augmented(place: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, mask = _opened(serialized, num_classes)
+        return training_crop(image, mask, tf.stack([tf.constant(seed, tf.int64), place]), **crop)
+
+    return augmented
 
 
 def _decoded(serialized: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -149,8 +231,11 @@ def _records(paths: list[str]) -> tf.data.Dataset:
     return tf.data.TFRecordDataset([storage.prepare(path) for path in paths])
 
 
-def _training_records(paths: list[str], examples: int, per_epoch: int, epochs: range, seed: int) -> tf.data.Dataset:
-    """The records of `epochs`, `per_epoch` of each: (place int64 [], serialised example string []).
+def _training_records(
+    paths: list[str], examples: int, per_epoch: int, epochs: range, seed: int, left_out: int
+) -> tf.data.Dataset:
+    """The records of `epochs`, `per_epoch` of each but for the first `left_out` of all: (place int64 [], serialised
+    example string []).
 
     `place` is epoch x 2^32 + k: one number that stands for picture k of an epoch and seeds its augmentation. The
     stream does not depend on the epochs before `epochs`, on the processor or on TensorFlow's global seed.
@@ -164,7 +249,8 @@ def _training_records(paths: list[str], examples: int, per_epoch: int, epochs: r
         dataset = dataset.flat_map(lambda index: _shuffled_records(paths, examples, buffer, seed, first + index))
         return dataset.take(per_epoch).enumerate(first)
 
-    return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_records)
+    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_records)
+    return dataset.skip(left_out).prefetch(READ_AHEAD)
 
 
 def _shuffled_records(paths: list[str], examples: int, buffer: int, seed: int, place: tf.Tensor) -> tf.data.Dataset:

@@ -96,9 +96,31 @@ def conv_bn_relu(x, channels: int, kernel_size: int, *, name: str, style: Style,
     return keras.layers.Activation("relu", dtype=style.dtype, name=f"{name}_relu")(x)
 
 
+@keras.saving.register_keras_serializable(package="kseg")
+class Dropout(keras.layers.Dropout):
+    """Keras's, which on several replicas zeroes what one device with the whole batch would.
+
+    Keras's own draws the same for each replica. The replicas' parts of the batch must have the same size. It has
+    Keras's name because Keras derives the places of weights in a file from the names of the classes.
+    """
+
+    def call(self, inputs, training=False):
+        """[N, ...] -> the same shape; every replica draws for all and takes its part."""
+        if not training or keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training=training)
+        from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
+
+        replicas = kernels.replicas()
+        if replicas == 1:
+            return super().call(inputs, training=training)
+        size, *rest = ops.shape(inputs)
+        drawn = super().call(ops.ones((replicas * size, *rest), inputs.dtype), training=True)
+        return inputs * drawn[kernels.replica() * size :][:size]
+
+
 def dropout(x, rate: float, *, name: str, style: Style):
     """Seeded dropout; `rate` is the share that is zeroed."""
-    return keras.layers.Dropout(rate, seed=style.seed_of(name), dtype=style.dtype, name=name)(x)
+    return Dropout(rate, seed=style.seed_of(name), dtype=style.dtype, name=name)(x)
 
 
 def classifier(x, num_classes: int, *, name: str, style: Style):

@@ -4,6 +4,8 @@ import keras
 
 from kseg.models.segmenter import AUX_LOGITS, LOGITS, without_aux
 
+IMAGES = "images"  # kseg.data.pipeline's
+
 
 class Trainee(keras.Model):
     """Wraps a network for compile and fit; holds no weights of its own.
@@ -24,7 +26,11 @@ class Trainee(keras.Model):
         self.aux_loss_weight = aux_loss_weight
 
     def call(self, images, training=False):
-        """Images uint8 [N, H, W, 3] -> logits float32 [N, H, W, C]; in training with an auxiliary head a dict."""
+        """Images uint8 [N, H, W, 3] -> logits float32 [N, H, W, C]; in training with an auxiliary head a dict.
+
+        Several devices evaluate a dict, with the images as IMAGES beside what Keras weights the loss by.
+        """
+        images = images[IMAGES] if isinstance(images, dict) else images
         return self.network(images, training=True) if training else self.segmenter(images, training=False)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

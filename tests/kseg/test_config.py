@@ -49,6 +49,7 @@ KSEG_FLAGS = {
     **{"loss": "cross_entropy", "class_weights": "none", "label_smoothing": 0.0, "head_learning_rate_multiplier": 10.0},
     **{"no_decay_norm_bias": False, "clip_norm": 0.0, "gradient_accumulation_steps": 1, "ema_decay": 0.0},
     **{"warmup_epochs": 0, "mixed_precision": "auto", "jit_compile": "auto", "deterministic": False},
+    **{"distribution": "auto", "logical_devices": 1, "worker_timeout": 60.0},
     **{"absent_class_iou": "leave_out", "validation_pictures": 4, "seed": 0},
 }
 # The flags and defaults of every command. Scripts depend on them: change them knowingly, and say so in the CHANGELOG.
@@ -96,6 +97,9 @@ RANGES = {
     "warmup_epochs": ([0, 29], [-1]),
     "mixed_precision": (["auto", "float32", "bfloat16", "float16"], ["fp16"]),
     "jit_compile": (["auto", "True", "False"], ["yes"]),
+    "distribution": (["auto", "one_device", "mirrored", "multi_worker"], ["parameter_server"]),
+    "logical_devices": ([1, 64], [0, 65]),
+    "worker_timeout": ([5, 3600.0], [4.9, 3601.0]),
     "loss": (["ohem", "cross_entropy+dice", "focal+lovasz+dice"], ["hinge", "dice+dice", "", "dice+"]),
     "class_weights": (["none", "balanced", "1,0.5", "0, 3e2"], ["even", "1,", "1,-1", "0,0", "nan,1", "inf,1"]),
 }

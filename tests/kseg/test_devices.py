@@ -2,6 +2,7 @@ import pytest
 import tensorflow as tf
 
 from kseg import devices
+from kseg.config import TrainConfig
 from kseg.errors import UsageError
 
 
@@ -56,9 +57,52 @@ def test_xla_by_hand_and_by_itself(monkeypatch):
         devices.resolve_jit("yes")
 
 
-def test_strategy_follows_the_gpus():
+TWO = '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 0}}'
+ONE = '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'
+
+
+def config(**flags) -> TrainConfig:
+    return TrainConfig(data="data", output_dir="run", **flags)
+
+
+def test_strategy_follows_the_gpus(monkeypatch):
     gpus = tf.config.get_visible_devices("GPU")
-    assert devices.strategy().num_replicas_in_sync == max(len(gpus), 1)
+    batch = max(len(gpus), 1)
+    assert devices.strategy(config(mini_batch_size=batch)).num_replicas_in_sync == batch
+    monkeypatch.setenv("TF_CONFIG", ONE)  # as managed services set it for a single machine
+    assert devices.strategy(config(mini_batch_size=batch)).num_replicas_in_sync == batch
+    assert devices.strategy(config(distribution="one_device")).num_replicas_in_sync == 1
+
+
+@pytest.mark.parametrize(
+    ("tf_config", "flags", "message"),
+    [
+        ("{", {}, "TF_CONFIG: not JSON"),
+        (TWO, {"distribution": "one_device"}, r"--distribution=one_device: .*TF_CONFIG names 2 workers"),
+        (TWO, {"distribution": "mirrored"}, r"--distribution=mirrored: .*allowed: auto, multi_worker, or unset"),
+        (None, {"distribution": "multi_worker"}, "--distribution=multi_worker: .*TF_CONFIG names no other worker"),
+        (ONE, {"distribution": "multi_worker"}, "--distribution=multi_worker: .*TF_CONFIG names no other worker"),
+        (None, {"distribution": "mirrored"}, "--distribution=mirrored: this machine has one device; allowed: auto"),
+        (TWO, {"mini_batch_size": 3}, "--mini_batch_size=3: allowed: a multiple of the 2 devices .* over all workers"),
+        (None, {"logical_devices": 64}, "--logical_devices=64: TensorFlow runs already, with 1; allowed: 1 to 1"),
+    ],
+)
+def test_what_cannot_train_together_is_refused(tf_config, flags, message, monkeypatch):
+    visible = tf.config.get_visible_devices
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [] if kind == "GPU" else visible(kind))
+    tf.config.list_logical_devices()  # TensorFlow runs
+    if tf_config is not None:
+        monkeypatch.setenv("TF_CONFIG", tf_config)
+    with pytest.raises(UsageError, match=message):
+        devices.strategy(config(**flags))
+
+
+def test_a_split_processor_is_for_machines_without_gpus(monkeypatch):
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["one", "two"])
+    with pytest.raises(UsageError, match="--logical_devices=2: this machine has 2 GPUs to train on; allowed: 1"):
+        devices.strategy(config(logical_devices=2))
+    with pytest.raises(UsageError, match="--logical_devices=2: contradicts --distribution=one_device"):
+        config(logical_devices=2, distribution="one_device")
 
 
 def test_description_is_one_line_with_versions():

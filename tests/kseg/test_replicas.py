@@ -3,9 +3,15 @@ import os
 import pathlib
 import subprocess
 import sys
+import zipfile
 
+import h5py
 import numpy as np
+import processes
 import pytest
+
+from kseg import checkpoints, trainer
+from kseg.config import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +61,107 @@ def test_each_replica_averages_its_own_statistics(runs):
     np.testing.assert_allclose(weight, [10.0, 10.0], rtol=1e-6)
     np.testing.assert_allclose(np.ravel(mean), [0.9 * 1, 0.9 * 3], rtol=1e-6)
     assert runs["averaged"]["back"] == [[11.0, 11.0], [[1.0], [3.0]]]
+
+
+@pytest.fixture(scope="module")
+def normalised() -> dict:
+    """The weights that norm_run.py trains on one device, on two and with two workers; a list for the two workers."""
+    one, two = processes.start("norm_run.py", 1), processes.start("norm_run.py", 2)
+    running = [one, two, *processes.start_workers("norm_run.py", 1, there=processes.addresses(2))]
+    try:
+        found = []
+        for status, output, errors in processes.ended(running):
+            assert status == 0, errors[-3000:]
+            found.append(json.loads(output.split("WEIGHTS ")[1]))
+        return {"one": found[0], "two": found[1], "workers": found[2:]}
+    finally:
+        processes.stop(running)
+
+
+def test_syncbn_takes_the_statistics_of_all_devices_of_all_workers(normalised):
+    one = normalised["one"]["True"]
+    for several in (normalised["two"], *normalised["workers"]):
+        np.testing.assert_allclose(several["True"], one, atol=1e-5)
+        assert np.abs(np.subtract(several["False"], one)).max() > 0.01
+
+
+def test_without_syncbn_the_statistics_alone_differ_from_one_device(normalised):
+    """Two devices train what one does that normalises each half of a batch by itself; dropout is that of one."""
+    halves = normalised["one"]["halves"]
+    assert np.abs(np.subtract(halves, normalised["one"]["False"])).max() > 0.01
+    first, second = (each["False"] for each in normalised["workers"])
+    np.testing.assert_allclose(normalised["two"]["False"], halves, atol=1e-5)
+    np.testing.assert_allclose(first, halves, atol=1e-5)
+    # Convolution, gamma and beta before the statistics, which are each worker's own, and the last kernel after them.
+    statistics = slice(3 * 3 * 3 * 4 + 4 + 4 + 4, 3 * 3 * 3 * 4 + 4 + 4 + 4 + 8)
+    assert np.abs(np.subtract(second, first)[statistics]).min() > 0.001
+    np.testing.assert_allclose(np.delete(second, statistics), np.delete(halves, statistics), atol=1e-5)
+
+
+# Maps of 8 x 8 where statistics are taken, three steps an epoch, and three validation pictures in batches of two.
+FLAGS = {
+    **{"backbone": "resnet-18", "use_pretrained_model": False, "output_stride": 8, "base_size": 96, "crop_size": 64},
+    **{"mini_batch_size": 2, "epochs": 2, "validation_mini_batch_size": 2, "mixed_precision": "float32"},
+    **{"learning_rate": 0.0005, "class_weights": "balanced", "syncbn": True, "validation_pictures": 1},
+    **{"loss": "ohem+lovasz", "clip_norm": 1.0, "ema_decay": 0.9},
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_data, small_resnet, tmp_path_factory) -> dict:
+    """Runs of kseg-train: their folders by name, and what the two workers printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    flags = [f"--data={tiny_data}", *(f"--{name}={value}" for name, value in FLAGS.items())]
+    there = processes.addresses(2)
+    running = processes.start_workers("worker_run.py", *flags, f"--output_dir={folder / 'workers'}", there=there)
+    environment = {"KSEG_CACHE": str(folder / "cache")}
+    flags += [f"--output_dir={folder / 'two'}", "--logical_devices=2"]
+    running.append(processes.start("worker_run.py", *flags, **environment))
+    try:
+        trainer.train(TrainConfig(data=tiny_data, output_dir=str(folder / "one"), **FLAGS))
+        outcomes = processes.ended(running)
+    finally:
+        processes.stop(running)
+    assert [outcome[0] for outcome in outcomes] == [0] * 3, outcomes
+    return {name: folder / name for name in ("one", "two", "workers", "cache")} | {"said": outcomes[:2], "there": there}
+
+
+def weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """Of the last epoch's model, by their place in the file."""
+    found = {}
+    with zipfile.ZipFile(folder / "last" / "model.keras") as archive, archive.open("model.weights.h5") as file:
+        h5py.File(file).visititems(lambda name, item: found.update({name: item}))
+        return {name: item[...] for name, item in found.items() if isinstance(item, h5py.Dataset)}
+
+
+@pytest.mark.parametrize("name", ["two", "workers"])
+def test_several_devices_make_the_same_run_as_one(trained, name):
+    """Losses with the auxiliary head's, scores, and the averaged weights after two epochs."""
+    several, one = (checkpoints.read_metrics(str(trained[kind])) for kind in (name, "one"))
+    assert len(one) == 2
+    for found, expected in zip(several, one, strict=True):
+        for what in ("images_per_second", "input_wait"):
+            del found[what], expected[what]
+        assert found == pytest.approx(expected, rel=1e-3)
+    several, one = weights(trained[name]), weights(trained["one"])
+    assert len(one) > 50
+    for place, expected in one.items():
+        np.testing.assert_allclose(several[place], expected, rtol=1e-4, atol=1e-4, err_msg=place)
+
+
+def test_the_first_worker_alone_prints_and_writes(trained):
+    (_, chief, _), (_, other, errors) = trained["said"]
+    first, second = (f"worker {index} ({address})" for index, address in enumerate(trained["there"]))
+    assert other == f"{second}: {first} prints and writes\n"
+    assert errors == ""
+    assert f"2 devices of {first}, {second}\n" in chief
+    assert [line.partition(" ")[0] for line in chief.splitlines() if line.startswith("epoch=")] == [
+        "epoch=1",
+        "epoch=2",
+    ]
+    assert len(list((trained["workers"] / "tensorboard").iterdir())) == 1
+
+
+def test_several_devices_keep_no_step(trained):
+    """A kept step is one replica's: its sums over the others are no part of a graph that could be imported."""
+    assert [path.name for path in trained["cache"].iterdir()] == ["backbones"]

@@ -2,11 +2,8 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -39,21 +36,6 @@ def finished(tiny_data, small_resnet, tmp_path_factory):
         patch.setattr(Trainee, "test_step", lambda self, data: traced.append(data) or step(self, data))
         best = trainer.train(config(tiny_data, folder, validation_pictures=1))
     return folder, best, len(traced)
-
-
-@pytest.fixture(scope="module")
-def replicas(tiny_data, small_resnet, tmp_path_factory):
-    """Runs "one" and "two", on as many devices, and what the latter printed."""
-    folder = tmp_path_factory.mktemp("replicas")
-    flags = {"mini_batch_size": 6, "epochs": 1, "syncbn": True, "learning_rate": 0.001, "loss": "ohem+lovasz"}
-    flags |= {"class_weights": "balanced", "clip_norm": 1.0, "ema_decay": 0.9}
-    trainer.train(config(tiny_data, folder / "one", **flags))
-    script = pathlib.Path(__file__).with_name("trainer_replicas_run.py")
-    arguments = [sys.executable, script, tiny_data, folder / "two", json.dumps(FLAGS | flags)]
-    environment = os.environ | {"KSEG_CACHE": str(folder / "cache")}
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder, done.stdout
 
 
 @pytest.fixture
@@ -223,24 +205,6 @@ def test_num_training_samples_sets_the_epoch_and_another_seed_the_weights(finish
     # Kernels that had begun alike would still be so after a few small steps, whatever these were; statistics not.
     pairs = zip(weights(finished[0]), weights(tmp_path / "run"), strict=True)
     assert all(np.corrcoef(one.ravel(), two.ravel())[0, 1] < 0.5 for one, two in pairs if one.ndim == 4)
-
-
-def test_two_replicas_make_the_same_run_as_one(replicas):
-    """Synchronised statistics, and three whole validation pictures of three sizes for two devices."""
-    (one,), (two,) = (checkpoints.read_metrics(str(replicas[0] / name)) for name in ("one", "two"))
-    names = [name for name in one if "train:" not in name]
-    assert {name: two[name] for name in names} == pytest.approx({name: one[name] for name in names}, rel=0.02)
-
-
-def test_several_devices_keep_no_step(replicas):
-    """A kept step is one replica's: its sums over the others are no part of a graph that could be imported."""
-    assert [path.name for path in (replicas[0] / "cache").iterdir()] == ["backbones"]
-
-
-def test_a_batch_that_the_devices_cannot_share_is_refused(replicas):
-    folder, printed = replicas
-    assert "refused: --mini_batch_size=3: allowed: a multiple of the 2 devices it is shared by" in printed
-    assert not (folder / "two-odd").exists()
 
 
 def test_missing_pretrained_weights_leave_no_run_behind(tiny_data, tmp_path):

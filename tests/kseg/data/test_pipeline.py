@@ -262,29 +262,6 @@ launch("input", "reads", dataclasses.make_dataclass("NoFlags", [], frozen=True),
         _, errors = process.communicate(timeout=120)
         assert (process.returncode, errors) == (status, said)
 
-    def test_two_replicas_share_each_batch(self, jpeg):
-        # Logical devices have to be made before TensorFlow starts, hence the process.
-        program = """
-import sys
-import numpy as np, tensorflow as tf
-from kseg.data import pipeline
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-batches = pipeline.train_dataset(
-    [sys.argv[1]], examples=1, num_classes=11, samples_per_epoch=8, epochs=range(2), batch_size=4, base_size=64,
-    crop_size=48, seed=1,
-)
-shared = iter(strategy.experimental_distribute_dataset(batches))
-for images, masks in batches:
-    parts = [strategy.experimental_local_results(part) for part in next(shared)]
-    assert [part.shape[0] for part in parts[0]] == [2, 2]
-    np.testing.assert_array_equal(np.concatenate(parts[0]), images)
-    np.testing.assert_array_equal(np.concatenate(parts[1]), masks)
-"""
-        done = subprocess.run([sys.executable, "-c", program, jpeg[0]], capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
-
 
 @pytest.mark.parametrize("parallel", [1, 2, 16])
 def test_parallel_calls_do_not_matter(shards, parallel, monkeypatch):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kseg.data import pipeline
 from kseg.losses.cross_entropy import CrossEntropy
 from kseg.metrics import ConfusionMatrix
 from kseg.models.segmenter import AUX_LOGITS, LOGITS, build_segmenter, without_aux
@@ -16,6 +17,7 @@ IMAGES = RANDOM.integers(0, 256, (2, 33, 40, 3)).astype(np.uint8)
 MASKS = RANDOM.integers(0, 3, (2, 33, 40)).astype(np.uint8)
 MASKS[:, :5] = 255
 WEIGHT = 0.4
+COUNTED, IMAGES_OF = pipeline.COUNTED, pipeline.IMAGES
 
 
 def network(aux: bool = True, algorithm: str = "fcn") -> keras.Model:
@@ -43,6 +45,19 @@ def test_the_training_loss_is_that_of_both_heads():
     logs = compiled(network()).train_on_batch(IMAGES, MASKS, return_dict=True)
     assert logs["loss"] == pytest.approx(expected, rel=1e-4)
     assert WEIGHT * cross_entropy(outputs[AUX_LOGITS]) > 0.1
+
+
+def test_pictures_that_do_not_count_have_no_weight_in_the_loss():
+    """What several devices evaluate: the second picture is there to fill up, and weighs nothing in a later mean."""
+    masks = MASKS.copy()
+    masks[1] = 255
+    model = compiled(network())
+    both = tf.data.Dataset.from_tensors(({COUNTED: np.zeros(1, np.uint8), IMAGES_OF: IMAGES}, masks))
+    alone = tf.data.Dataset.from_tensors(({COUNTED: np.zeros(1, np.uint8), IMAGES_OF: IMAGES[1:]}, MASKS[1:]))
+    of_first, of_second = (model.evaluate(each, verbose=0, return_dict=True)["loss"] for each in (both, alone))
+    logs = model.evaluate(both.concatenate(alone), verbose=0, return_dict=True)
+    assert of_first == pytest.approx(model.test_on_batch(IMAGES[:1], MASKS[:1], return_dict=True)["loss"], rel=1e-4)
+    assert logs["loss"] == pytest.approx((of_first + of_second) / 2, rel=1e-4)
 
 
 def test_evaluation_and_prediction_leave_the_auxiliary_head_out():
