@@ -78,8 +78,7 @@ def train_dataset(
 
     Args:
         paths, examples, num_classes: the shards in order, how many pictures are in them, classes of the data set.
-        samples_per_epoch: pictures in an epoch before the last batch is filled up; if that is more than there are,
-            the epoch goes over them again, in another order and with other crops.
+        samples_per_epoch: before the last batch is filled up; more than there are go round again, in another order.
         epochs: counted from 0: range(3, 5) gives what range(0, 5) gives after its third epoch.
         batch_size, base_size, crop_size, augmentation: over all devices, B below; of `training_crop`, crop_size is c.
         seed: 0 to 2^63 - 1; picture k of epoch e depends only on (seed, e, k) and the shards.
