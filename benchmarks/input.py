@@ -61,8 +61,11 @@ def make_large(config: InputConfig) -> None:
         box = (left, top, left + width, top + height)
         large = image.convert("RGB").resize(LARGE, Image.Resampling.BICUBIC, box=box)
         large.save(folder / "train" / path.name, quality=QUALITY)
-        mask = Image.open(pathlib.Path(config.masks) / f"{path.stem}.png")  # a palette stays one
-        mask.resize(LARGE, Image.Resampling.NEAREST, box=box).save(folder / "train_annotation" / f"{path.stem}.png")
+        mask = Image.open(pathlib.Path(config.masks) / f"{path.stem}.png")
+        mask = mask.resize(LARGE, Image.Resampling.NEAREST, box=box)
+        # Grey: of a palette OpenCV, which peers read with, makes three channels of colours, and thrice the work.
+        mask = Image.frombytes("L", LARGE, mask.tobytes())
+        mask.save(folder / "train_annotation" / f"{path.stem}.png")
     made = {"images": str(folder / "train"), "masks": str(folder / "train_annotation")}
     convert(dataclasses.replace(config, **made), str(folder / "records"))
 

@@ -15,22 +15,19 @@ import tempfile
 import time
 from unittest import mock
 
+from network import NetworkFlags
+
 from kseg.command import launch
 from kseg.config.values import ABOVE_16, FOLDER, POSITIVE
-from kseg.knobs import REQUIRED, OneOf, check, knob
-from kseg.registry import HEADS
+from kseg.knobs import REQUIRED, check, knob
 
 
 @dataclasses.dataclass(frozen=True)
-class ProgramConfig:
+class ProgramConfig(NetworkFlags):
     """Flags of the benchmark."""
 
     data: str = knob(REQUIRED, "Records of convert-dataset.", allowed=FOLDER)
-    algorithm: str = knob("fcn", "The segmentation head.", allowed=OneOf(tuple(HEADS)))
     base_size: int = knob(520, "As of kseg-train.", allowed=ABOVE_16, unit="pixels")
-    crop_size: int = knob(240, "As of kseg-train.", allowed=ABOVE_16, unit="pixels")
-    batch: int = knob(4, "Pictures a step.", allowed=POSITIVE, unit="images")
-    precision: str = knob("float32", "Of the network's arithmetic.", allowed=OneOf(("float32", "bfloat16", "float16")))
     steps: int = knob(8, "Of an epoch, and of the bare step after it.", allowed=POSITIVE)
     pairs: int = knob(5, "Epochs that count.", allowed=POSITIVE)
 
@@ -106,7 +103,7 @@ def run(config: ProgramConfig) -> None:
         mock.patch.object(Plan, "validation_data", one_batch),
     ):
         trainer.train(train_config(config, folder))
-        entries = checkpoints.read_metrics(folder)[1:]
+        entries = checkpoints.read_timing(folder)[1:]
     program, bare_speeds = [entry["images_per_second"] for entry in entries], speeds[1:]
     ratios = [one / other for one, other in zip(program, bare_speeds, strict=True)]
     line = {

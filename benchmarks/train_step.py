@@ -13,23 +13,20 @@ import resource
 import statistics
 import time
 
+from network import NetworkFlags
+
 from kseg.command import launch
-from kseg.config.values import ABOVE_16, POSITIVE
-from kseg.knobs import OneOf, check, knob
-from kseg.registry import HEADS
+from kseg.config.values import POSITIVE
+from kseg.knobs import check, knob
 
 NUM_CLASSES = 21
 ALL_STEPS = 10_000  # of the learning rate's schedule: more than any run takes
 
 
 @dataclasses.dataclass(frozen=True)
-class StepConfig:
+class StepConfig(NetworkFlags):
     """Flags of the benchmark."""
 
-    algorithm: str = knob("fcn", "The segmentation head.", allowed=OneOf(tuple(HEADS)))
-    crop_size: int = knob(240, "Side of the pictures.", allowed=ABOVE_16, unit="pixels")
-    batch: int = knob(4, "Pictures a step.", allowed=POSITIVE, unit="images")
-    precision: str = knob("float32", "Of the network's arithmetic.", allowed=OneOf(("float32", "bfloat16", "float16")))
     steps: int = knob(5, "Steps that are timed.", allowed=POSITIVE)
     warm_up: int = knob(2, "Steps before.", allowed=POSITIVE)
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from data_tools.pairs import Pair, Problem
 from data_tools.preparation import Prepared, Recipe
 from data_tools.reading_ahead import in_parallel
-from kseg import records, storage
+from kseg import records, storage, transfer
 from kseg.errors import RunError, UsageError
 
 SHARD_BYTES = 128 * 2**20
@@ -140,7 +140,7 @@ def write_shard(job: ShardJob, folder: str | None, results: Iterable[Prepared | 
     """
     if folder is None:
         return _write(job, None, results)
-    with storage.made_locally(storage.join(folder, job.name)) as path:
+    with transfer.made_locally(storage.join(folder, job.name)) as path:
         return _write(job, path, results)
 
 

@@ -15,6 +15,7 @@ from kseg.models.trainee import Trainee
 from kseg.optimizers import build_optimizer, is_norm_or_bias
 from kseg.plan import Plan
 from kseg.replicated import ReplicatedTrainee
+from kseg.resuming import Scores
 from kseg.schedules import build_schedule
 
 
@@ -26,12 +27,14 @@ class Assembly:
         network: the functional network with its auxiliary head; its weights are what is kept.
         model: `network` compiled for fit.
         schedule: the learning rate of a batch by its number, from 0.
+        scores: of the training metrics, over all replicas.
         average: the moving average of the network's weights, None without --ema_decay.
     """
 
     network: keras.Model
     model: Trainee
     schedule: keras.optimizers.schedules.LearningRateSchedule
+    scores: Scores
     average: WeightAverage | None
 
     @property
@@ -60,17 +63,20 @@ def assemble(plan: Plan, precision: str, replicas: int) -> Assembly:
     schedule = _schedule(config, plan.steps_per_epoch)
     optimizer = _optimizer(config, schedule, loss_scaled=precision == "float16")
     optimizer.build(network.trainable_variables)
+    matrix = ConfusionMatrix(config.num_classes, config.absent_class_iou, on_processor=config.deterministic)
     kind = Trainee if replicas == 1 else ReplicatedTrainee
     model = kind(network, aux_loss_weight=config.aux_loss_weight)
     model.compile(
         optimizer=optimizer,
         loss=build_loss(config.loss, class_weights=plan.class_weights, label_smoothing=config.label_smoothing),
-        metrics=[ConfusionMatrix(config.num_classes, config.absent_class_iou, on_processor=config.deterministic)],
+        metrics=[matrix],
         jit_compile=devices.resolve_jit(config.jit_compile, replicas),
         auto_scale_loss=False,  # `_optimizer` does it
     )
     average = WeightAverage(network.weights, config.ema_decay) if config.ema_decay else None
-    return Assembly(network, model, schedule, average)
+    (loss, *_) = model.metrics  # the mean of the losses; compiled metrics are listed only once they were used
+    counted = [variable.value for metric in (loss, matrix) for variable in metric.variables]
+    return Assembly(network, model, schedule, Scores(counted, tf.distribute.get_strategy()), average)
 
 
 def _schedule(config: TrainConfig, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:

@@ -41,7 +41,7 @@ class WeightAverage:
         self._updates.assign(0)
         self._each(lambda average, weight: average.assign(weight))
 
-    @tf.function
+    @tf.function(autograph=False)
     def update(self) -> None:
         """Takes the present weights into the average; call it after each update of the weights, not while swapped."""
         # 1 - d, worked out so that it keeps its digits in float32: 1 - 0.9999 would be off by 2e-4 of itself.
@@ -49,7 +49,7 @@ class WeightAverage:
         self._each(lambda average, weight: average.assign_add(tf.cast(share, weight.dtype) * (weight - average)))
         self._updates.assign_add(1)
 
-    @tf.function
+    @tf.function(autograph=False)
     def swap(self) -> None:
         """Exchanges weights and averages in place; a second call puts both back.
 

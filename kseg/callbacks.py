@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from kseg import checkpoints, pictures
 from kseg.averaging import WeightAverage, averaged
-from kseg.errors import RunError
 from kseg.input_wait import InputWait
 from kseg.labels import LabelMap
 from kseg.optimizers import skipped_steps
 from kseg.progress import bar, say
+from kseg.resuming import Place, Resumer
 
 RATE_POINTS = 100  # of the learning rate's curve in TensorBoard, an epoch
 
@@ -25,13 +25,25 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         batch_size: images a step.
+        start: where the training began in this process.
+        steps_per_epoch: training batches of a whole epoch.
+        epochs: of the whole training.
         validation_images: of a validation.
         validation_batch_size: images a validation step; the last one may hold fewer.
     """
 
-    def __init__(self, batch_size: int, *, validation_images: int, validation_batch_size: int):
+    def __init__(
+        self,
+        batch_size: int,
+        *,
+        start: Place,
+        steps_per_epoch: int,
+        epochs: int,
+        validation_images: int,
+        validation_batch_size: int,
+    ):
         super().__init__()
-        self._batch_size = batch_size
+        self._batch_size, self._start, self._steps, self._epochs = batch_size, start, steps_per_epoch, epochs
         self._validation_images, self._validation_batch_size = validation_images, validation_batch_size
         self._bar = self._validation_bar = None
         self._epoch = 0
@@ -39,8 +51,8 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the epoch's bar."""
         self._epoch = epoch
-        total = self.params["steps"] * self._batch_size
-        self._bar = bar(total, "images", f"epoch {epoch + 1}/{self.params['epochs']}", leave=False)
+        total, done = (steps * self._batch_size for steps in (self._steps, self._start.offset(epoch)))
+        self._bar = bar(total, "images", f"epoch {epoch + 1}/{self._epochs}", leave=False, initial=done)
 
     def on_train_batch_end(self, batch, logs=None):
         """Advances by a batch."""
@@ -65,50 +77,6 @@ class Progress(keras.callbacks.Callback):
         """Takes both bars off the screen, wherever training ended."""
         for open_bar in filter(None, (self._bar, self._validation_bar)):
             open_bar.close()
-
-
-class StopOnNan(keras.callbacks.Callback):
-    """Ends the run at the first step whose loss is not a finite number, before anything of it is saved.
-
-    The first of the callbacks. With `InputWait` the logs of a batch are those of the step before, so the next step may
-    have run by then; an epoch's last loss shows at its end, and what the last step spoils in the validation loss only.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self._epoch = 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Notes the epoch, for the message."""
-        self._epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Checks the mean loss of the epoch up to the step before, which a single NaN or infinity turns into one.
-
-        Raises:
-            RunError: naming the step.
-        """
-        if not math.isfinite(logs["loss"]):
-            self._refuse("loss", logs["loss"], max(batch, 1))  # at the first batch it is that of the first step
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Checks the loss of all steps, and the validation loss, the first to show what the last did to the weights.
-
-        Raises:
-            RunError: naming the step.
-        """
-        for what, key in (("loss", "loss"), ("validation loss", "val_loss")):
-            if not math.isfinite(logs[key]):
-                self._refuse(what, logs[key], self.params["steps"])
-
-    def _refuse(self, what: str, value: float, step: int):
-        epoch, steps = self._epoch, self.params["steps"]
-        kept = f"what epoch {epoch} left is kept" if epoch else "nothing was kept"
-        raise RunError(
-            f"{what} is {value} at step {epoch * steps + step} (epoch {epoch + 1}, step {step} of {steps}); "
-            "lower --learning_rate or --head_learning_rate_multiplier (or, with --mixed_precision=float16, take "
-            f"bfloat16 or float32) and give another --output_dir; {kept}"
-        )
 
 
 def improved(mious: list[float], tolerance: float) -> bool:
@@ -138,12 +106,16 @@ class EpochEnd(keras.callbacks.Callback):
     Models first, then the line in metrics.jsonl, then the checkpoint that declares the epoch done: whatever is
     missing is made again by the resumed run, which does not count lines of epochs that were not declared done.
 
+    metrics.jsonl holds what the flags and the data settle, so that a run that was killed and resumed has the same; how
+    fast it went is in timing.jsonl.
+
     Args:
         folder: run directory.
         resumer: of this training's model.
         writer: for TensorBoard.
         done: metric lines of the epochs done before, from a resumed run.
-        images_per_epoch: training images of an epoch.
+        batch_size: images a step.
+        steps_per_epoch: training batches of a whole epoch.
         early_stopping: keyword arguments of `should_stop`, or None for no early stopping.
         input_wait: what the steps of an epoch waited for input.
         advise: lines for the user about a share of waiting, 0 to 1, none if it is small; said once a training.
@@ -153,12 +125,13 @@ class EpochEnd(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder,
-        resumer,
+        folder: str,
+        resumer: Resumer,
         writer,
         *,
         done: list[dict],
-        images_per_epoch: int,
+        batch_size: int,
+        steps_per_epoch: int,
         early_stopping: dict | None,
         input_wait: InputWait,
         advise: Callable[[float], list[str]],
@@ -169,7 +142,7 @@ class EpochEnd(keras.callbacks.Callback):
         self._average, self._schedule = average, schedule
         self._folder, self._resumer, self._writer = folder, resumer, writer
         self._entries = list(done)
-        self._images, self._early_stopping = images_per_epoch, early_stopping
+        self._batch_size, self._steps, self._early_stopping = batch_size, steps_per_epoch, early_stopping
         self._input_wait, self._advise = input_wait, advise
         self._started = self._trained = 0.0
 
@@ -183,7 +156,7 @@ class EpochEnd(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Keeps the models, writes and prints the metrics, saves the checkpoint, decides on stopping."""
-        entry = self._entry(epoch, logs)
+        entry, timing = self._entry(epoch, logs), self._timing()
         mious = [line["validation:mIOU"] for line in [*self._entries, entry]]
         with averaged(self._average):
             checkpoints.save_model(self.model.network, self._folder, "last")
@@ -191,9 +164,10 @@ class EpochEnd(keras.callbacks.Callback):
                 checkpoints.save_model(self.model.network, self._folder, "best")
         self._entries.append(entry)
         checkpoints.write_metrics(self._folder, self._entries)
-        self._write_scalars(epoch, entry)
-        self._resumer.save(epoch + 1)
-        say(metric_line(entry))
+        checkpoints.write_timing(self._folder, {"epoch": epoch + 1} | timing)
+        self._write_scalars(epoch, entry | timing)
+        self._resumer.save(Place(epoch + 1))
+        say(metric_line(entry | timing))
         self._say_wait()
         if self._early_stopping is not None and should_stop(mious, **self._early_stopping):
             say(f"early stopping after epoch {epoch + 1}: best validation:mIOU={max(mious):.4f}")
@@ -212,23 +186,30 @@ class EpochEnd(keras.callbacks.Callback):
         names = {"loss": "train:loss", "pixel_accuracy": "train:pixel_accuracy", "mIOU": "train:mIOU"}
         names |= {f"val_{key}": name.replace("train", "validation") for key, name in names.items()}
         entry = {"epoch": epoch + 1} | {name: float(logs[key]) for key, name in names.items()}
-        batches = (epoch + 1) * self.params["steps"]
-        entry["learning_rate"] = float(self._schedule(batches - 1))  # of the epoch's last batch
-        entry["images_per_second"] = round(self._images / (self._trained - self._started), 3)
-        entry["input_wait"] = round(self._input_wait.share, 4)
+        batches = (epoch + 1) * self._steps
+        entry["learning_rate"] = self._rate(batches - 1)  # of the epoch's last batch
         if self.model.optimizer.loss_scaled:
             skipped = entry["skipped_steps"] = skipped_steps(self.model.optimizer, batches)
             say(f"float16: {skipped} of {batches} steps so far skipped for a gradient that overflowed")
         return entry
+
+    def _timing(self) -> dict:
+        """Of the epoch's steps in this process; there may be none, where validation alone was left to do."""
+        images, seconds = self.params["steps"] * self._batch_size, self._trained - self._started
+        speed = round(images / seconds, 3) if images and seconds else 0.0
+        return {"images_per_second": speed, "input_wait": round(self._input_wait.share, 4)}
+
+    def _rate(self, batch: int) -> float:
+        return float(self._schedule(batch)) * float(self.model.optimizer.rate_factor.numpy())
 
     def _write_scalars(self, epoch: int, entry: dict) -> None:
         with self._writer.as_default(step=epoch + 1):
             for name, value in entry.items():
                 if name != "epoch":
                     tf.summary.scalar(name.replace(":", "/"), value)
-            steps = self.params["steps"]
+            steps = self._steps
             for batch in range(epoch * steps, (epoch + 1) * steps, math.ceil(steps / RATE_POINTS)):
-                tf.summary.scalar("batches/learning_rate", self._schedule(batch), step=batch)
+                tf.summary.scalar("batches/learning_rate", self._rate(batch), step=batch)
         self._writer.flush()
 
 

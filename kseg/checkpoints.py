@@ -1,8 +1,8 @@
 """The run directory: what stands where, what makes two runs the same, models kept and training resumed.
 
-config.json  config.flags  labels.json  metrics.jsonl  tensorboard/
+config.json  config.flags  labels.json  metrics.jsonl  timing.jsonl  tensorboard/
 best/model.keras  last/model.keras        models (float32 weights, the whole network, auxiliary head included)
-checkpoints/                              weights and optimizer state of the last two epochs, for resuming
+checkpoints/                              of the training's state, for resuming (kseg.resuming)
 """
 
 import dataclasses
@@ -12,21 +12,22 @@ import zipfile
 import keras
 import tensorflow as tf
 
-from kseg import devices, knobs, storage, workers
+from kseg import devices, hold, knobs, storage, workers
 from kseg.config import TrainConfig
 from kseg.config.values import SKIP
 from kseg.errors import RunError, UsageError
 from kseg.labels import LabelMap
 from kseg.models.segmenter import build_segmenter, without_aux
-from kseg.progress import say
 
 CONFIG, FLAGS, LABELS, METRICS = "config.json", "config.flags", "labels.json", "metrics.jsonl"
-TENSORBOARD, CHECKPOINTS, MODEL = "tensorboard", "checkpoints", "model.keras"
-KEPT_CHECKPOINTS = 2  # the newest, and the one before in case the newest is damaged
+TIMING, TENSORBOARD, MODEL = "timing.jsonl", "tensorboard", "model.keras"
 # Where data and run are kept and what is drawn of them changes nothing about what is computed; and a run that a bad
 # record ended may go on without it.
-NOT_COMPARED = ("data", "output_dir", "preview_dir", "validation_pictures", "on_bad_record")
-NOT_COMPARED += ("distribution", "logical_devices", "worker_timeout")
+NOT_COMPARED = (
+    *("data", "output_dir", "preview_dir", "validation_pictures", "on_bad_record"),
+    *("checkpoint_every_steps", "keep_checkpoints", "on_nan"),
+    *("distribution", "logical_devices", "worker_timeout"),
+)
 
 
 def check_run(config: TrainConfig, labels: LabelMap) -> None:
@@ -40,7 +41,7 @@ def check_run(config: TrainConfig, labels: LabelMap) -> None:
         RunError: naming each difference, if it holds a run of another configuration or other files.
     """
     folder = config.output_dir
-    if storage.exists(storage.join(folder, CONFIG)):
+    if is_run(folder):
         _refuse_difference(folder, read_config(folder), config)
         there = read_labels(folder)
         if there.names != labels.names:
@@ -50,6 +51,11 @@ def check_run(config: TrainConfig, labels: LabelMap) -> None:
             )
     elif storage.exists(folder) and not (storage.is_dir(folder) and _only_begun(folder)):
         raise RunError(f"{folder}: not empty and not a run directory; name an empty or a new --output_dir")
+
+
+def is_run(folder: str) -> bool:
+    """Whether a run directory is there."""
+    return storage.exists(storage.join(folder, CONFIG))
 
 
 def with_samples_of_run(config: TrainConfig) -> TrainConfig:
@@ -67,7 +73,7 @@ def with_samples_of_run(config: TrainConfig) -> TrainConfig:
 
 def _only_begun(folder: str) -> bool:
     """Whether a folder is empty but for what a `make_run` that was killed leaves."""
-    return all(name in (LABELS, FLAGS) or storage.is_unfinished(name) for name in storage.list_dir(folder))
+    return all(name in (LABELS, FLAGS, hold.NAME) or storage.is_unfinished(name) for name in storage.list_dir(folder))
 
 
 def make_run(config: TrainConfig, labels: LabelMap) -> None:
@@ -77,7 +83,7 @@ def make_run(config: TrainConfig, labels: LabelMap) -> None:
     folder = config.output_dir
     for place in (folder, storage.join(folder, "best"), storage.join(folder, "last")):
         storage.remove_unfinished(place)
-    if storage.exists(storage.join(folder, CONFIG)):
+    if is_run(folder):
         return
     storage.write_text(storage.join(folder, LABELS), labels.to_json())
     storage.write_text(storage.join(folder, FLAGS), knobs.to_flagfile(config))
@@ -127,7 +133,10 @@ def read_labels(folder: str) -> LabelMap:
 
 def read_metrics(folder: str) -> list[dict]:
     """The lines of metrics.jsonl, one an epoch, [] where there are none yet. A torn last line is left out."""
-    path = storage.join(folder, METRICS)
+    return _read_lines(storage.join(folder, METRICS))
+
+
+def _read_lines(path: str) -> list[dict]:
     lines = storage.read_text(path).splitlines() if storage.exists(path) else []
     entries = []
     for line in lines:
@@ -144,6 +153,20 @@ def write_metrics(folder: str, entries: list[dict]) -> None:
         return
     text = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in entries)
     storage.write_text(storage.join(folder, METRICS), text)
+
+
+def read_timing(folder: str) -> list[dict]:
+    """The lines of timing.jsonl, one an epoch: epoch, images_per_second, input_wait. See `read_metrics`."""
+    return _read_lines(storage.join(folder, TIMING))
+
+
+def write_timing(folder: str, entry: dict) -> None:
+    """Puts the line of an epoch at the end of timing.jsonl, in the place of those of the same and later epochs."""
+    if not workers.is_chief():
+        return
+    before = [line for line in read_timing(folder) if line["epoch"] < entry["epoch"]]
+    text = "".join(json.dumps(line) + "\n" for line in [*before, entry])
+    storage.write_text(storage.join(folder, TIMING), text)
 
 
 def save_model(model: keras.Model, folder: str, which: str) -> None:
@@ -211,58 +234,3 @@ def build_network(config: TrainConfig, num_classes: int, precision: str) -> kera
         seed=config.seed,
         winograd=devices.lays_out_winograd(precision),
     )
-
-
-class Resumer:
-    """Saves the state of a training at the end of epochs, and restores the newest.
-
-    On several devices statistics of batch normalisation that are not synchronised are those of the first: a resumed run
-    goes on with them on all.
-
-    Args:
-        variables: tf.Variables of the network, of the built optimizer and of whatever else training goes on from, in
-            the same order every time.
-        folder: run directory.
-    """
-
-    def __init__(self, variables: list[tf.Variable], folder: str):
-        self._epochs = tf.Variable(0, dtype=tf.int64, trainable=False)
-        # By variable, not by object: Keras' SeedGenerators, and with them the dropout masks to come, are no trackable
-        # objects and would be left out. By place, not by path: a second optimizer in a process is called sgd_1.
-        checkpoint = tf.train.Checkpoint(variables=variables, epochs=self._epochs)
-        directory = storage.prepare(storage.join(folder, CHECKPOINTS))
-        try:
-            self._manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=KEPT_CHECKPOINTS)
-        except ValueError as error:  # its list of checkpoints is empty or no text
-            raise RunError(f"{directory}/checkpoint: damaged: {error}; give another --output_dir") from None
-        self._checkpoint, self._directory = checkpoint, directory
-
-    def restore(self) -> int:
-        """Restores the newest checkpoint that is whole; returns the number of epochs done, 0 without a checkpoint.
-
-        Raises:
-            RunError: if there are checkpoints and none can be restored.
-        """
-        for path in reversed(self._manager.checkpoints):
-            try:
-                self._checkpoint.restore(path).assert_existing_objects_matched()
-                return int(self._epochs.numpy())
-            except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
-                say(f"warning: {path}: damaged or of another network: {str(error).partition(chr(10))[0]}")
-        if self._manager.checkpoints:
-            raise RunError(f"{self._directory}: no checkpoint there can be restored; give another --output_dir")
-        return 0
-
-    def save(self, epochs: int) -> None:
-        """Writes a checkpoint of the state after `epochs` epochs; the checkpoint before is kept beside it.
-
-        Raises:
-            RunError: naming the folder, if it cannot be written.
-        """
-        self._epochs.assign(epochs)
-        if not workers.is_chief():
-            return
-        try:
-            self._manager.save(checkpoint_number=epochs)
-        except (OSError, tf.errors.OpError) as error:
-            raise RunError(f"{self._directory}: cannot be written: {error}; what earlier epochs left is kept") from None

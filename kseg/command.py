@@ -11,17 +11,23 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from kseg import knobs
-from kseg.errors import RunError, UsageError
+from kseg.errors import Interrupted, RunError, UsageError
 
 
 class _Terminated(BaseException):
     """SIGTERM, by which clusters end a job; like KeyboardInterrupt none that `except Exception` takes for an error."""
 
 
+STATUS = {UsageError: 2, RunError: 1, Interrupted: 75, KeyboardInterrupt: 130, _Terminated: 143}
+
+
 def launch(
     command: str, summary: str, config_class: type, run: Callable[..., int | None], argv: Sequence[str] | None = None
 ) -> None:
-    """Runs a command and exits: 0 done, 1 the work could not be done, 2 wrong usage, 130 and 143 ended by a signal.
+    """Runs a command and exits.
+
+    Status 0 is done, 1 the work could not be done, 2 wrong usage, 75 ended by a signal and to be gone on with by the
+    same command, 130 and 143 otherwise ended by SIGINT and SIGTERM.
 
     Args:
         command: name of the console script.
@@ -40,18 +46,10 @@ def launch(
             _import_tensorflow()
             gc.freeze()  # 300,000 objects for as long as the process lives: no collection need look at them again
             status = run(config) or 0
-    except UsageError as error:
-        print(f"{command}: {error}", file=sys.stderr)
-        status = 2
-    except RunError as error:
-        print(f"{command}: {error}", file=sys.stderr)
-        status = 1
-    except KeyboardInterrupt:
-        print(f"{command}: interrupted", file=sys.stderr)
-        status = 130
-    except _Terminated:
-        print(f"{command}: terminated", file=sys.stderr)
-        status = 143
+    except (UsageError, RunError, Interrupted, KeyboardInterrupt, _Terminated) as error:
+        status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
+        what = {KeyboardInterrupt: "interrupted", _Terminated: "terminated"}.get(type(error), error)
+        print(f"{command}: {what}", file=sys.stderr)
     _leave(status)
 
 

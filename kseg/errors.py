@@ -1,4 +1,4 @@
-"""The two ways a command ends badly on purpose. Anything else is a bug and may show its traceback."""
+"""The ways a command ends badly on purpose. Anything else is a bug and may show its traceback."""
 
 
 class UsageError(ValueError):
@@ -12,4 +12,15 @@ class RunError(RuntimeError):
     """The flags were right but the work cannot be done (files, data, divergence): exit status 1.
 
     The message says what happened, where (file, step), what was expected and how to mend it.
+    """
+
+
+class NotFiniteError(RunError):
+    """Training came to a loss or a weight that is no finite number; an earlier checkpoint may be gone back to."""
+
+
+class Interrupted(Exception):
+    """A signal ended the work where it can go on when the command is given again: exit status 75 (EX_TEMPFAIL).
+
+    The message says which signal and what was kept.
     """

@@ -36,13 +36,17 @@ class InputWait(keras.callbacks.Callback):
 
     A GPU works on after the train function has returned. To keep it busy, the numbers of a step are waited for only
     once the next step is on its way: the logs that callbacks see are those of the step before, but at an epoch's first
-    step its own. All steps of an epoch are done when `on_train_batch_end` of its last one is called. A wait counts only
-    from the moment the step before was done, as until then nothing stood still.
+    and last step its own (at the last those of the step before, where their loss is no finite number). All steps of an
+    epoch are done when `on_train_batch_end` of its last one is called. A wait counts only from the moment the step
+    before was done, as until then nothing stood still.
 
     A training's first step, which starts the pipeline and traces the graph, is left out.
 
     Args:
         clock: seconds from any moment on.
+
+    Attributes:
+        shown: the step of the epoch, from 1, whose logs the callbacks see.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
@@ -51,7 +55,7 @@ class InputWait(keras.callbacks.Callback):
         self._reader = concurrent.futures.ThreadPoolExecutor(1, "step results")
         self._step: Callable | None = None  # Keras's train function
         self._before: concurrent.futures.Future | None = None  # of the epoch's step before
-        self._steps = self._all_steps = 0
+        self._steps = self._all_steps = self.shown = 0
         self._waited = self._began = self._ended = 0.0
 
     @property
@@ -66,7 +70,12 @@ class InputWait(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         """Puts Keras's train function back."""
-        self.model.train_function = self._step
+        self.close()
+
+    def close(self):
+        """The same, for a `fit` that an error ended."""
+        if self._step is not None:
+            self.model.train_function, self._step = self._step, None
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the epoch's clock."""
@@ -74,7 +83,7 @@ class InputWait(keras.callbacks.Callback):
         self._waited, self._steps, self._before = 0.0, 0, None
 
     def _train(self, iterator) -> dict:
-        """One step on the iterator's next batch; the logs of the step before, at an epoch's first its own."""
+        """One step on the iterator's next batch; the logs that callbacks shall see."""
         asked = self._clock()
         batch = next(iterator)
         arrived = self._clock()
@@ -82,13 +91,19 @@ class InputWait(keras.callbacks.Callback):
         first = self._before is None
         before, self._before = (now if first else self._before).result(), now
         self._steps, self._all_steps = self._steps + 1, self._all_steps + 1
+        self.shown = max(self._steps - 1, 1)
         if self._all_steps == 1:
             self._began = self._ended = before.finished
+        else:
+            self._waited += max(0.0, arrived - (asked if first else max(asked, before.finished)))
+        if self._steps < self.params["steps"]:
             return before.logs
-        self._waited += max(0.0, arrived - (asked if first else max(asked, before.finished)))
-        if self._steps == self.params["steps"]:
-            self._ended = now.result().finished
-        return before.logs
+        last = now.result()
+        self._ended = last.finished
+        if not math.isfinite(before.logs.get("loss", 0.0)):
+            return before.logs
+        self.shown = self._steps
+        return last.logs
 
     def _read(self, logs: dict) -> _Result:
         """Waits until the device has done a step."""

@@ -46,8 +46,8 @@ class Plan:
         """What is scored after every epoch."""
         return self.shards.open(self.config.validation_split)
 
-    def training_data(self, epochs: range, share: Share = WHOLE) -> tf.data.Dataset:
-        """The batches of `epochs`, counted from 0; see `train_dataset`."""
+    def training_data(self, epochs: range, first_step: int = 0, share: Share = WHOLE) -> tf.data.Dataset:
+        """The batches of `epochs`, counted from 0, but for the first `first_step`; see `train_dataset`."""
         config = self.config
         return train_dataset(
             self.training.paths,
@@ -60,8 +60,16 @@ class Plan:
             crop_size=config.crop_size,
             seed=config.seed,
             augmentation=augmentation(config),
+            first_step=first_step,
             share=share,
         )
+
+    @property
+    def training_specs(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:
+        """Of the images and the masks of a batch of `training_data`, without the second that making it takes."""
+        config = self.config
+        masks = tf.TensorSpec([config.mini_batch_size, config.crop_size, config.crop_size], tf.uint8)
+        return tf.TensorSpec([*masks.shape, 3], tf.uint8), masks
 
     @property
     def validation_steps(self) -> int:

@@ -13,7 +13,7 @@ def silence() -> None:
     _silent = True
 
 
-def bar(total: int, unit: str, description: str = "", leave: bool = True) -> tqdm:
+def bar(total: int, unit: str, description: str = "", leave: bool = True, initial: int = 0) -> tqdm:
     """A tqdm bar on standard error; use as a context manager and call `.update(n)`.
 
     On a terminal it redraws ten times a second. In a log file, where each redraw is a new line, it
@@ -24,10 +24,12 @@ def bar(total: int, unit: str, description: str = "", leave: bool = True) -> tqd
         unit: what is counted, in the plural (" images").
         description: shown before the bar.
         leave: keep the finished bar on the screen.
+        initial: units that were done before.
     """
     live = sys.stderr.isatty()
     return tqdm(
         total=total,
+        initial=initial,
         unit=f" {unit}",
         desc=description or None,
         leave=leave,

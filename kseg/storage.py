@@ -5,7 +5,6 @@ import functools
 import hashlib
 import os
 import re
-import tempfile
 import uuid
 from collections.abc import Iterator
 
@@ -178,32 +177,6 @@ def written_aside(path: str, replace: bool = True) -> Iterator[str]:
         with contextlib.suppress(RunError):  # of a storage that cannot be reached: the first error says so
             remove(aside)
         raise
-
-
-@contextlib.contextmanager
-def made_locally(path: str) -> Iterator[str]:
-    """Yields where to write a file: `path` itself, or for a remote one a local file, uploaded if the block ends well.
-
-    What was written can so be read back without a download, at 2 requests a 512 KiB.
-
-    Raises:
-        RunError: naming the file, if it cannot be uploaded.
-    """
-    path = prepare(path)
-    if "://" not in path:
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        local = os.path.join(folder, os.path.basename(path))
-        yield local
-        length = os.path.getsize(local)
-        if not length:  # of what nothing is written to, tensorflow-io makes no file
-            write_bytes(path, b"")
-            return
-        with naming("cannot be written", path):
-            tf.io.gfile.copy(local, path, overwrite=True)
-            if size(path) != length:
-                raise tf.errors.DataLossError(None, None, f"{size(path)} of {length} bytes arrived")
 
 
 def _rename(source: str, target: str, replace: bool) -> None:

@@ -1,25 +1,26 @@
 """Training: scope, assemble, fit."""
 
 import contextlib
-import functools
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
 from kseg import checkpoints, devices, incremental, storage, workers
 from kseg.assembly import Assembly, assemble
-from kseg.averaging import Averaging
-from kseg.callbacks import EpochEnd, Progress, StopOnNan, ValidationPictures, should_stop
+from kseg.callbacks import should_stop
 from kseg.config import TrainConfig
 from kseg.data import damage
 from kseg.data.preview import write_preview
 from kseg.errors import RunError
-from kseg.input_wait import InputWait, advice
+from kseg.fitting import Keeping, early_stopping, fit, metrics_of
+from kseg.hold import Hold, held
 from kseg.models import pretrained
 from kseg.plan import Plan, make_plan
 from kseg.progress import say
 from kseg.replicated import shared_out
-from kseg.step_cache import keep_step
+from kseg.resuming import Place, Resumer
+from kseg.stopping import StopRequest
 
 
 def preview(config: TrainConfig) -> str:
@@ -32,28 +33,39 @@ def preview(config: TrainConfig) -> str:
 
 
 def train(config: TrainConfig) -> dict:
-    """Trains as configured, or resumes the run in `config.output_dir` at its next epoch.
+    """Trains as configured, or resumes the run in `config.output_dir` at the newest checkpoint.
 
     Returns:
         The metric line of the best epoch, as in metrics.jsonl.
 
     Raises:
         UsageError, RunError: with what is wrong in the flags, the data, the run directory or the loss.
+        Interrupted: if SIGTERM or SIGINT ended it where it can be gone on with.
     """
-    with workers.together():
+    stop = StopRequest()
+    with stop.heeded(), workers.together():
         strategy = devices.strategy(config)  # before anything of TensorFlow's: it may have to find other machines
         plan = make_plan(checkpoints.with_samples_of_run(config))
         with plan.shards:
-            _train(plan, strategy)
+            _train(plan, strategy, stop)
     return max(checkpoints.read_metrics(config.output_dir), key=lambda entry: entry["validation:mIOU"])
 
 
-def _train(plan: Plan, strategy: tf.distribute.Strategy) -> None:
+def _train(plan: Plan, strategy: tf.distribute.Strategy, stop: StopRequest) -> None:
     """What `train` does once the data set is read."""
     config = plan.config
     checkpoints.check_run(config, plan.dataset.labels)
-    if not storage.exists(storage.join(config.output_dir, checkpoints.CONFIG)):
+    if checkpoints.is_run(config.output_dir):
+        with _held(config) as hold:
+            _train_held(plan, strategy, stop, hold)
+    else:
         _check_start(config)
+        _train_held(plan, strategy, stop, None)
+
+
+def _train_held(plan: Plan, strategy: tf.distribute.Strategy, stop: StopRequest, hold: Hold | None) -> None:
+    """The same, once the run directory is this process's, or (None) there is none yet."""
+    config = plan.config
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     replicas = strategy.num_replicas_in_sync
@@ -71,17 +83,39 @@ def _train(plan: Plan, strategy: tf.distribute.Strategy) -> None:
     say(f"{devices.describe()}; {precision}; {plan.steps_per_epoch} steps an epoch{shared}")
     with strategy.scope():
         assembly = assemble(plan, precision, replicas)
-        resumer = checkpoints.Resumer(assembly.state, config.output_dir)
-        epochs_done = resumer.restore()
-        workers.agree("readable checkpoint", f"epoch {epochs_done}")
-        done = _metrics_of(config.output_dir, epochs_done)
-        if epochs_done:
-            say(f"resuming {config.output_dir} after epoch {epochs_done} of {config.epochs}")
-        else:
+        resumer = Resumer(assembly.state, config.output_dir, keep=config.keep_checkpoints)
+        start = resumer.restore()
+        workers.agree("readable checkpoint", start.name)
+        done = metrics_of(config.output_dir, start.epochs)
+        if start == Place():
             _load_start(plan, assembly)
-    checkpoints.make_run(config, plan.dataset.labels)  # only now: what fails above leaves nothing behind
-    if not _finished(config, done):
-        _fit(plan, assembly, validation, resumer, done)
+        else:
+            say(_resuming(config, start, plan.steps_per_epoch))
+    with contextlib.ExitStack() as stack:
+        hold = hold or stack.enter_context(_first_hold(config))
+        checkpoints.make_run(config, plan.dataset.labels)  # only now: what fails above leaves nothing behind
+        if not _finished(config, done):
+            fit(plan, assembly, validation, Keeping(resumer, hold, stop), start)
+
+
+def _held(config: TrainConfig) -> contextlib.AbstractContextManager[Hold]:
+    """The run directory, for the one process of the training that writes there."""
+    return held(config.output_dir) if workers.is_chief() else contextlib.nullcontext(Hold(config.output_dir))
+
+
+@contextlib.contextmanager
+def _first_hold(config: TrainConfig) -> Iterator[Hold]:
+    """The run directory, made and held.
+
+    Raises:
+        RunError: if another training made it meanwhile.
+    """
+    if workers.is_chief():
+        storage.make_dirs(config.output_dir)
+    with _held(config) as hold:
+        if workers.is_chief() and checkpoints.is_run(config.output_dir):
+            raise RunError(f"{config.output_dir}: another training was begun there meanwhile; start again to resume it")
+        yield hold
 
 
 def _identity(plan: Plan) -> str:
@@ -93,8 +127,13 @@ def _identity(plan: Plan) -> str:
 
 def _progress_of(folder: str) -> str:
     """How far a run is, for workers to compare."""
-    there = storage.exists(storage.join(folder, checkpoints.CONFIG))
-    return f"{len(checkpoints.read_metrics(folder))} epochs" if there else "none"
+    return f"{len(checkpoints.read_metrics(folder))} epochs" if checkpoints.is_run(folder) else "none"
+
+
+def _resuming(config: TrainConfig, start: Place, steps: int) -> str:
+    """One line on where a run is gone on with."""
+    step = f" and step {start.step} of {steps}" if start.step else ""
+    return f"resuming {config.output_dir} after epoch {start.epochs}{step} of {config.epochs}"
 
 
 def _check_start(config: TrainConfig) -> None:
@@ -118,99 +157,13 @@ def _load_start(plan: Plan, assembly: Assembly) -> None:
         assembly.average.reset()
 
 
-def _metrics_of(folder: str, epochs_done: int) -> list[dict]:
-    """The metric lines of the epochs that the checkpoint knows.
-
-    Raises:
-        RunError: if some are missing, or the checkpoints are: a kill leaves one line at most without its checkpoint.
-    """
-    lines = checkpoints.read_metrics(folder)
-    if not epochs_done and len(lines) > 1:
-        raise RunError(
-            f"{storage.join(folder, checkpoints.CHECKPOINTS)}: no checkpoint, but {checkpoints.METRICS} has "
-            f"{len(lines)} epochs; put the folder back, or give another --output_dir"
-        )
-    done = lines[:epochs_done]
-    if len(done) < epochs_done:
-        raise RunError(
-            f"{storage.join(folder, checkpoints.METRICS)}: {len(done)} epochs, but the checkpoint has {epochs_done}; "
-            "put the file back, or give another --output_dir"
-        )
-    return done
-
-
-def _early_stopping(config: TrainConfig) -> dict | None:
-    if not config.early_stopping:
-        return None
-    return {
-        "min_epochs": config.early_stopping_min_epochs,
-        "patience": config.early_stopping_patience,
-        "tolerance": config.early_stopping_tolerance,
-    }
-
-
 def _finished(config: TrainConfig, done: list[dict]) -> bool:
     """Whether a resumed run has nothing left to do."""
     if len(done) >= config.epochs:
         say(f"{config.output_dir}: all {config.epochs} epochs are done")
         return True
-    rule, mious = _early_stopping(config), [entry["validation:mIOU"] for entry in done]
+    rule, mious = early_stopping(config), [entry["validation:mIOU"] for entry in done]
     if rule is not None and done and should_stop(mious, **rule):
         say(f"{config.output_dir}: stopped early after epoch {len(done)}")
         return True
     return False
-
-
-def _fit(plan: Plan, assembly: Assembly, validation, resumer, done: list[dict]) -> None:
-    config = plan.config
-    progress = Progress(
-        config.mini_batch_size,
-        validation_images=plan.validation.examples,
-        validation_batch_size=config.validation_mini_batch_size,
-    )
-    input_wait = InputWait()
-    with damage.named(plan.training, plan.validation), contextlib.closing(progress):
-        strategy = assembly.model.distribute_strategy
-        batches = shared_out(strategy, functools.partial(plan.training_data, range(len(done), config.epochs)))
-        several = strategy.num_replicas_in_sync > 1
-        if not several:  # outside of the strategy's scope here
-            identity = {"config": checkpoints.compared(config), "class_weights": plan.class_weights}
-            keep_step(assembly.model, assembly.variables, batches.element_spec, identity)
-        assembly.model.fit(
-            batches,
-            steps_per_epoch=plan.steps_per_epoch,
-            initial_epoch=len(done),
-            epochs=config.epochs,
-            validation_data=validation,
-            validation_steps=plan.validation_steps if several else None,  # else known
-            callbacks=[StopOnNan(), progress, input_wait, *_reports(plan, assembly, resumer, done, input_wait)],
-            shuffle=False,  # the pipeline does it
-            verbose=0,
-        )
-
-
-def _reports(plan: Plan, assembly: Assembly, resumer, done: list[dict], input_wait) -> list[keras.callbacks.Callback]:
-    """What is kept and shown at the end of an epoch; EpochEnd last, as it declares the epoch done."""
-    config, average, reports = plan.config, assembly.average, []
-    writer = tf.summary.create_noop_writer()
-    if workers.is_chief():
-        writer = tf.summary.create_file_writer(storage.join(config.output_dir, checkpoints.TENSORBOARD))
-    if average is not None:
-        reports.append(Averaging(average))
-    if config.validation_pictures and workers.is_chief():
-        pictures, labels = plan.validation_data(), plan.dataset.labels
-        reports.append(ValidationPictures(writer, pictures, labels, config.validation_pictures, average))
-    split = plan.dataset.split(config.train_split)
-    end = EpochEnd(
-        config.output_dir,
-        resumer,
-        writer,
-        done=done,
-        images_per_epoch=plan.steps_per_epoch * config.mini_batch_size,
-        early_stopping=_early_stopping(config),
-        input_wait=input_wait,
-        advise=functools.partial(advice, config, (split.height_range[1], split.width_range[1])),
-        schedule=assembly.schedule,
-        average=average,
-    )
-    return [*reports, end]

@@ -14,13 +14,16 @@ ROWS = [
     ["kseg.labels"],
     ["kseg.s3"],
     ["kseg.storage"],
-    ["kseg.records", "kseg.command", "kseg.frames", "kseg.kernels", "kseg.workers"],
+    [
+        *("kseg.records", "kseg.command", "kseg.frames", "kseg.kernels", "kseg.workers"),
+        *("kseg.transfer", "kseg.stopping", "kseg.hold"),
+    ],
     ["kseg.pictures", "kseg.record_checks"],
     [
         *("kseg.data", "kseg.models", "kseg.losses", "kseg.metrics", "kseg.schedules", "kseg.optimizers"),
         *("kseg.averaging", "kseg.devices", "kseg.input_wait"),
     ],
-    ["kseg.checkpoints", "kseg.plan", "kseg.replicated"],
+    ["kseg.checkpoints", "kseg.plan", "kseg.replicated", "kseg.resuming"],
     [
         "kseg.callbacks",
         "kseg.assembly",
@@ -29,7 +32,9 @@ ROWS = [
         "kseg.predictor",
         "kseg.export",
         "kseg.step_cache",
+        "kseg.safekeeping",
     ],
+    ["kseg.fitting"],
     ["kseg.trainer"],
     ["kseg.cli"],
 ]
@@ -37,7 +42,7 @@ ROW_OF = {name: index for index, row in enumerate(ROWS) for name in row}
 DATA_TOOLS_SEES = {
     "kseg",
     *("kseg.errors", "kseg.progress", "kseg.photos", "kseg.registry", "kseg.knobs", "kseg.config", "kseg.labels"),
-    *("kseg.storage", "kseg.records", "kseg.record_checks", "kseg.command"),
+    *("kseg.storage", "kseg.transfer", "kseg.records", "kseg.record_checks", "kseg.command"),
 }
 SOURCES = sorted([*ROOT.glob("kseg/**/*.py"), *ROOT.glob("data_tools/**/*.py")])
 
@@ -109,7 +114,7 @@ TESTED_ELSEWHERE = {
     **dict.fromkeys(
         (
             f"kseg.config.{name}"
-            for name in ("commands", "data", "distribution", "network", "optimization", "train", "values")
+            for name in ("commands", "data", "distribution", "network", "optimization", "safety", "train", "values")
         ),
         "tests/kseg/test_config",
     ),

@@ -7,6 +7,7 @@ from kseg.config.data import DataFlags
 from kseg.config.distribution import DistributionFlags
 from kseg.config.network import NetworkFlags
 from kseg.config.optimization import OptimizationFlags
+from kseg.config.safety import SafetyFlags
 from kseg.config.values import ABSENT, ABSENT_TEXT, FOLDER, NOT_NEGATIVE, round_crop_up
 from kseg.errors import UsageError
 from kseg.knobs import OneOf, Range, check, knob
@@ -14,7 +15,7 @@ from kseg.knobs import OneOf, Range, check, knob
 
 # Dataclasses take the fields of their bases from the last to the first: data first, as --help shows them.
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(DistributionFlags, OptimizationFlags, NetworkFlags, DataFlags):
+class TrainConfig(SafetyFlags, DistributionFlags, OptimizationFlags, NetworkFlags, DataFlags):
     """Flags of kseg-train.
 
     Raises:

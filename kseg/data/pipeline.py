@@ -71,17 +71,18 @@ def train_dataset(
     crop_size: int,
     seed: int,
     augmentation: Augmentation = OFF,
+    first_step: int = 0,
     share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Augmented training batches, all epochs in one stream, ceil(samples_per_epoch / batch_size) to an epoch.
 
     Args:
         paths, examples, num_classes: the shards in order, how many pictures are in them, classes of the data set.
-        samples_per_epoch: pictures in an epoch before the last batch is filled up; if that is more than there are,
-            the epoch goes over them again, in another order and with other crops.
+        samples_per_epoch: before the last batch is filled up; more than there are go round again, in another order.
         epochs: counted from 0: range(3, 5) gives what range(0, 5) gives after its third epoch.
         batch_size, base_size, crop_size, augmentation: over all devices, B below; of `training_crop`, crop_size is c.
         seed: 0 to 2^63 - 1; picture k of epoch e depends only on (seed, e, k) and the shards.
+        first_step: batches of the first of `epochs` that are left out, for a training that goes on in its midst.
         share: what is read of each batch, which its devices must divide; the other pictures are not decoded.
 
     Returns:
@@ -91,11 +92,12 @@ def train_dataset(
     """
     steps = -(-samples_per_epoch // batch_size)
     augmented = _augmenting(num_classes, seed, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
-    dataset = share.of(_training_records(paths, examples, steps * batch_size, epochs, seed), batch_size)
+    dataset = _training_records(paths, examples, steps * batch_size, epochs, seed, left_out=first_step * batch_size)
+    dataset = share.of(dataset, batch_size)
     # Decoded after shuffling, as the buffer holds encoded pictures, and after the epochs are joined, to idle at no end.
     dataset = dataset.map(as_written(augmented), num_parallel_calls=PARALLEL, deterministic=True)
     dataset = dataset.batch(batch_size // share.replicas, drop_remainder=True)  # drops none: an epoch is whole batches
-    dataset = _endless(dataset, steps * len(epochs) * share.devices, share)
+    dataset = _endless(dataset, (steps * len(epochs) - first_step) * share.devices, share)
     return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
 
 
@@ -228,8 +230,11 @@ def _records(paths: list[str]) -> tf.data.Dataset:
     return tf.data.TFRecordDataset([storage.prepare(path) for path in paths])
 
 
-def _training_records(paths: list[str], examples: int, per_epoch: int, epochs: range, seed: int) -> tf.data.Dataset:
-    """The records of `epochs`, `per_epoch` of each: (place int64 [], serialised example string []).
+def _training_records(
+    paths: list[str], examples: int, per_epoch: int, epochs: range, seed: int, left_out: int
+) -> tf.data.Dataset:
+    """The records of `epochs`, `per_epoch` of each but for the first `left_out` of all: (place int64 [], serialised
+    example string []).
 
     `place` is epoch x 2^32 + k: one number that stands for picture k of an epoch and seeds its augmentation. The
     stream does not depend on the epochs before `epochs`, on the processor or on TensorFlow's global seed.
@@ -243,7 +248,8 @@ def _training_records(paths: list[str], examples: int, per_epoch: int, epochs: r
         dataset = dataset.flat_map(lambda index: _shuffled_records(paths, examples, buffer, seed, first + index))
         return dataset.take(per_epoch).enumerate(first)
 
-    return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_records).prefetch(READ_AHEAD)
+    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_records)
+    return dataset.skip(left_out).prefetch(READ_AHEAD)
 
 
 def _shuffled_records(paths: list[str], examples: int, buffer: int, seed: int, place: tf.Tensor) -> tf.data.Dataset:

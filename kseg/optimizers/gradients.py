@@ -22,6 +22,8 @@ class Gradients:
     After 1. every replica holds the same gradients and updates its own copy of the variables, which therefore must have
     aggregation "none", Keras's default. Keras's way to them, merge_call, is refused by TensorFlow within a cond.
 
+    The rate of every update is multiplied by the variable `rate_factor`, 1 until a training lowers it.
+
     Keras's LossScaleOptimizer is no part of it: it takes one replica's word for what is finite on all, and its schedule
     stands still while it skips. Keras's `weight_decay` and `use_ema` have no effect.
 
@@ -34,6 +36,7 @@ class Gradients:
     def __init__(self, *, loss_scaled: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.loss_scaled = loss_scaled
+        self.rate_factor = self.add_variable((), "ones", dtype="float32", name="rate_factor")
         if loss_scaled:
             initial = keras.initializers.Constant(INITIAL_LOSS_SCALE)
             self.loss_scale = self.add_variable((), initial, dtype="float32", name="loss_scale")
@@ -99,7 +102,8 @@ class Gradients:
         ops.cond(ops.equal((self.batches_used + 1) % steps, 0), update, add)
 
     def _update(self, gradients, variables):
-        rate = self.learning_rate  # of this batch: the schedule's step is the batch number, skipped ones counted
+        # Of this batch: the schedule's step is the batch number, skipped ones counted.
+        rate = self.learning_rate * self.rate_factor
         for gradient, variable in zip(self._clip_gradients(gradients), variables, strict=True):
             self.update_step(gradient, variable, rate)
 

@@ -1,5 +1,22 @@
 from benchmarks import start
 
+# A kseg-train of the same parts that takes no time: two steps, of which the watcher ends the second.
+PROGRAM = {
+    "kseg/__init__.py": "",
+    "kseg/cli/__init__.py": "",
+    "kseg/cli/train.py": "def main():\n    from kseg import trainer\n    trainer.train()",
+    "kseg/trainer.py": "import keras, tensorflow\n"
+    "def make_plan(): pass\n"
+    "def assemble(): pass\n"
+    "def train(): make_plan(), assemble(), keras.Model().fit(), print('too far')",
+    "tensorflow.py": "",
+    "keras/__init__.py": "from keras import callbacks\n"
+    "class Model:\n"
+    "    def fit(self):\n"
+    "        for _ in range(3): callbacks.CallbackList().on_train_batch_end()",
+    "keras/callbacks.py": "class CallbackList:\n    def on_train_batch_end(self): print('a step')",
+}
+
 
 def test_parts_add_up_to_the_whole(monkeypatch):
     stamps = [["python", 10.5], ["tensorflow", 13.0], ["first step", 30.0]]
@@ -10,5 +27,17 @@ def test_parts_add_up_to_the_whole(monkeypatch):
     assert (line["seconds_to_first_step"], line["processor_seconds"], line["peak_rss_gb"]) == (20.0, 40.0, 1.0)
 
 
-def test_the_watcher_is_python():
-    compile(start.WATCHER, "watcher", "exec")
+def test_the_watcher_notes_every_part_in_its_order(monkeypatch, tmp_path):
+    for name, text in PROGRAM.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    began, report = start.watched(start.StartConfig(data="records", steps=2))
+    names, moments = zip(*report["stamps"], strict=True)
+    assert ", ".join(names) == (
+        "python, command, tensorflow, imports, data set read, network built, fit begins, first step"
+    )
+    assert [began, *moments] == sorted([began, *moments])
+    assert 0 < report["processor"] < 10
+    assert 2**10 < report["peak_kb"] < 2**20

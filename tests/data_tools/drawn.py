@@ -53,6 +53,15 @@ def png(
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + pixels + chunk(b"IEND", b"")
 
 
+def split_pixels(data: bytes) -> bytes:
+    """A PNG with its pixels in two IDAT chunks and a text chunk behind them."""
+    at = data.index(b"IDAT") - 4
+    length = int.from_bytes(data[at : at + 4], "big")
+    content = data[at + 8 : at + 8 + length]
+    parts = chunk(b"IDAT", content[:5]) + chunk(b"IDAT", content[5:]) + chunk(b"tEXt", b"Comment\0IDAT")
+    return data[:at] + parts + data[at + 12 + length :]
+
+
 def rows(array: np.ndarray) -> bytes:
     """uint8 [H, W] or [H, W, C], or uint16 -> unfiltered PNG rows."""
     big_endian = array.astype(array.dtype.newbyteorder(">"))

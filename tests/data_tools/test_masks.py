@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from drawn import adam7_rows, chunk, class_mask, encoded, paletted, photo, png, rows
+from drawn import adam7_rows, chunk, class_mask, encoded, paletted, photo, png, rows, split_pixels
 from PIL import Image
 
 from data_tools.colors import ColorTable, read_colors
@@ -18,15 +18,6 @@ MASK = class_mask(13, 21)
 PALETTE = chunk(b"PLTE", np.random.default_rng(1).integers(0, 256, 768, dtype=np.uint8).tobytes())
 TRANSPARENCY = chunk(b"tRNS", bytes(range(256)))
 GAMMA = chunk(b"gAMA", (100000).to_bytes(4, "big"))
-
-
-def split_pixels(data: bytes) -> bytes:
-    """A PNG with its pixels in two IDAT chunks and a text chunk behind them."""
-    at = data.index(b"IDAT") - 4
-    length = int.from_bytes(data[at : at + 4], "big")
-    content = data[at + 8 : at + 8 + length]
-    parts = chunk(b"IDAT", content[:5]) + chunk(b"IDAT", content[5:]) + chunk(b"tEXt", b"Comment\0IDAT")
-    return data[:at] + parts + data[at + 12 + length :]
 
 
 @pytest.mark.parametrize(

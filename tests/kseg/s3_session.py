@@ -10,7 +10,7 @@ import sys
 
 import tensorflow as tf
 
-from kseg import storage
+from kseg import storage, transfer
 from kseg.errors import RunError
 
 ROOT = "s3://bucket/made"
@@ -87,7 +87,7 @@ def moves() -> dict:
     except KeyboardInterrupt:
         pass
     for name, content in (("local", "x" * 200_000), ("local_empty", "")):
-        with storage.made_locally(f"{ROOT}/{name}") as local:
+        with transfer.made_locally(f"{ROOT}/{name}") as local:
             with open(local, "w") as file:
                 file.write(content)
     for name in ("deep/er/file", "deep/file", "deeper"):

@@ -1,7 +1,6 @@
 """The run directory: what is recognised, what is refused, what a damaged file leads to."""
 
 import json
-import pathlib
 
 import numpy as np
 import pytest
@@ -114,33 +113,3 @@ def test_metrics_are_read_up_to_a_torn_line(tmp_path):
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 3, "train')
     assert checkpoints.read_metrics(str(tmp_path)) == [{"epoch": 1}, {"epoch": 2}]
-
-
-def test_the_newest_whole_checkpoint_is_restored(tmp_path, model, state, capsys):
-    bias = model.get_layer("head_logits").bias
-    for epochs in (1, 2):
-        bias.assign(np.full(bias.shape, epochs))
-        checkpoints.Resumer(state, str(tmp_path)).save(epochs)
-    bias.assign(np.zeros(bias.shape))
-    assert checkpoints.Resumer(state, str(tmp_path)).restore() == 2
-    assert np.array(bias).tolist() == [2, 2]
-    newest = next(pathlib.Path(tmp_path, "checkpoints").glob("ckpt-2.data*"))
-    newest.write_bytes(newest.read_bytes()[:1000])
-    assert checkpoints.Resumer(state, str(tmp_path)).restore() == 1
-    assert np.array(bias).tolist() == [1, 1]
-    assert "ckpt-2: damaged" in capsys.readouterr().out
-
-
-def test_an_empty_list_of_checkpoints_is_not_taken_for_none(tmp_path, state):
-    checkpoints.Resumer(state, str(tmp_path)).save(1)
-    (tmp_path / "checkpoints" / "checkpoint").write_bytes(b"")
-    with pytest.raises(RunError, match="checkpoints/checkpoint: damaged"):
-        checkpoints.Resumer(state, str(tmp_path))
-
-
-def test_checkpoints_that_are_all_damaged_are_not_taken_for_none(tmp_path, state):
-    checkpoints.Resumer(state, str(tmp_path)).save(1)
-    for path in pathlib.Path(tmp_path, "checkpoints").glob("ckpt-1.*"):
-        path.write_bytes(b"")
-    with pytest.raises(RunError, match="no checkpoint there can be restored"):
-        checkpoints.Resumer(state, str(tmp_path)).restore()

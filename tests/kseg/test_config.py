@@ -50,6 +50,7 @@ KSEG_FLAGS = {
     **{"no_decay_norm_bias": False, "clip_norm": 0.0, "gradient_accumulation_steps": 1, "ema_decay": 0.0},
     **{"warmup_epochs": 0, "mixed_precision": "auto", "jit_compile": "auto", "deterministic": False},
     **{"distribution": "auto", "logical_devices": 1, "worker_timeout": 60.0},
+    **{"checkpoint_every_steps": 0, "keep_checkpoints": 2, "on_nan": "stop"},
     **{"absent_class_iou": "leave_out", "validation_pictures": 4, "seed": 0},
 }
 # The flags and defaults of every command. Scripts depend on them: change them knowingly, and say so in the CHANGELOG.
@@ -100,6 +101,9 @@ RANGES = {
     "distribution": (["auto", "one_device", "mirrored", "multi_worker"], ["parameter_server"]),
     "logical_devices": ([1, 64], [0, 65]),
     "worker_timeout": ([5, 3600.0], [4.9, 3601.0]),
+    "checkpoint_every_steps": ([0, 500], [-1]),
+    "keep_checkpoints": ([1, 9], [0]),
+    "on_nan": (["stop", "rollback"], ["skip"]),
     "loss": (["ohem", "cross_entropy+dice", "focal+lovasz+dice"], ["hinge", "dice+dice", "", "dice+"]),
     "class_weights": (["none", "balanced", "1,0.5", "0, 3e2"], ["even", "1,", "1,-1", "0,0", "nan,1", "inf,1"]),
 }

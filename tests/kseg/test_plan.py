@@ -66,6 +66,11 @@ def test_steps_of_an_epoch(tiny_data, capsys):
     assert "warning: --num_training_samples=9, but train has 6 pictures" in capsys.readouterr().out
 
 
+def test_specs_are_those_of_the_batches(tiny_data):
+    settled = plan(tiny_data, mini_batch_size=4, crop_size=32)
+    assert settled.training_specs == settled.training_data(range(1)).element_spec
+
+
 def test_skipped_records_leave_the_training_that_the_others_would_make(tiny_data, tmp_path, capsys):
     damaged = pathlib.Path(shutil.copytree(tiny_data, tmp_path / "damaged"))
     without = pathlib.Path(shutil.copytree(tiny_data, tmp_path / "without"))

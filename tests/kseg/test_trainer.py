@@ -52,13 +52,15 @@ def test_run_directory_is_complete(finished):
     folder, best, _ = finished
     names = {child.name for child in folder.iterdir()}
     assert names == {
-        *("config.json", "config.flags", "labels.json", "metrics.jsonl"),
+        *("config.json", "config.flags", "labels.json", "metrics.jsonl", "timing.jsonl"),
         *("best", "last", "checkpoints", "tensorboard"),
     }
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     assert best == max(lines, key=lambda line: line["validation:mIOU"])
-    assert all(0 <= line["input_wait"] < 1 for line in lines)
+    timing = [json.loads(line) for line in (folder / "timing.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in timing] == [1, 2]
+    assert all(0 <= line["input_wait"] < 1 and line["images_per_second"] > 0 for line in timing)
     assert lines[0]["learning_rate"] > lines[1]["learning_rate"] == 0.0  # poly ends at 0 on the last step
 
 
@@ -109,8 +111,7 @@ def test_a_finished_run_is_left_as_it_is(copied, tiny_data, capsys):
 
 def test_resume_at_the_next_epoch(copied, finished, tiny_data, capsys):
     """A run whose second epoch left models and its line but no checkpoint."""
-    for path in copied.glob("checkpoints/ckpt-2.*"):
-        path.unlink()
+    shutil.rmtree(copied / "checkpoints" / "epoch-00002-step-0000000")
     trainer.train(config(tiny_data, copied))
     assert "after epoch 1 of 2" in capsys.readouterr().out
     resumed = checkpoints.read_metrics(str(copied))

@@ -64,8 +64,7 @@ def _trained_kernel(folder, model) -> np.ndarray:
 
 def test_a_run_with_many_options_resumes_where_it_was(finished, tiny_data, tmp_path):
     copied = shutil.copytree(finished, tmp_path / "run")
-    for path in copied.glob("checkpoints/ckpt-2.*"):
-        path.unlink()
+    shutil.rmtree(copied / "checkpoints" / "epoch-00002-step-0000000")
     trainer.train(config(tiny_data, copied, **MANY))
     resumed, whole = checkpoints.read_metrics(str(copied)), checkpoints.read_metrics(str(finished))
     for name in ("train:loss", "validation:loss", "validation:mIOU", "learning_rate"):

@@ -118,6 +118,14 @@ class TestTrainDataset:
         rest = collect(train(shards, samples_per_epoch=13, batch_size=2, epochs=range(3, 5)))
         assert_same(rest, [array[3 * 14 :] for array in whole])
 
+    @pytest.mark.parametrize("first_step", [1, 6, 7])
+    def test_it_can_begin_in_the_midst_of_an_epoch(self, shards, first_step):
+        """Seven batches an epoch: after the first, with the last, and with the next epoch's first."""
+        whole = collect(train(shards, samples_per_epoch=13, batch_size=2, epochs=range(5)))
+        dataset = train(shards, samples_per_epoch=13, batch_size=2, epochs=range(3, 5), first_step=first_step)
+        assert dataset.cardinality() == 14 - first_step
+        assert_same(collect(dataset), [array[3 * 14 + 2 * first_step :] for array in whole])
+
     @pytest.mark.parametrize("global_seed", [0, 3])
     @pytest.mark.parametrize("threads", [1, 4])
     def test_neither_threads_nor_the_global_seed_matter(self, shards, threads, global_seed):
