@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import zipfile
@@ -109,21 +110,28 @@ FLAGS = {
 
 @pytest.fixture(scope="module")
 def trained(tiny_data, small_resnet, tmp_path_factory) -> dict:
-    """Runs of kseg-train: their folders by name, and what the two workers printed."""
+    """Runs of kseg-train: their folders by name, and what two workers printed: asked to end, and started again."""
     folder = tmp_path_factory.mktemp("trained")
     flags = [f"--data={tiny_data}", *(f"--{name}={value}" for name, value in FLAGS.items())]
     there = processes.addresses(2)
-    running = processes.start_workers("worker_run.py", *flags, f"--output_dir={folder / 'workers'}", there=there)
+    workers = processes.start_workers("worker_run.py", *flags, f"--output_dir={folder / 'workers'}", there=there)
     environment = {"KSEG_CACHE": str(folder / "cache")}
-    flags += [f"--output_dir={folder / 'two'}", "--logical_devices=2"]
-    running.append(processes.start("worker_run.py", *flags, **environment))
+    running = [*workers]
     try:
         trainer.train(TrainConfig(data=tiny_data, output_dir=str(folder / "one"), **FLAGS))
-        outcomes = processes.ended(running)
+        while not workers[0].stdout.readline().startswith("epoch=1 "):
+            assert workers[0].poll() is None
+        workers[1].send_signal(signal.SIGTERM)
+        ends = processes.ended(workers)
+        workers = processes.start_workers("worker_run.py", *flags, f"--output_dir={folder / 'workers'}", there=there)
+        two = [f"--output_dir={folder / 'two'}", "--logical_devices=2"]
+        running += [*workers, processes.start("worker_run.py", *flags, *two, **environment)]
+        outcomes = processes.ended(running[2:])
     finally:
         processes.stop(running)
     assert [outcome[0] for outcome in outcomes] == [0] * 3, outcomes
-    return {name: folder / name for name in ("one", "two", "workers", "cache")} | {"said": outcomes[:2], "there": there}
+    folders = {name: folder / name for name in ("one", "two", "workers", "cache")}
+    return folders | {"ends": ends, "said": outcomes[:2], "there": there}
 
 
 def weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
@@ -153,11 +161,21 @@ def test_the_first_worker_alone_prints_and_writes(trained):
     assert other == f"{second}: {first} prints and writes\n"
     assert "epoch" not in errors  # no bar either; newer TensorFlows log a line or two
     assert f"2 devices of {first}, {second}\n" in chief
-    assert [line.partition(" ")[0] for line in chief.splitlines() if line.startswith("epoch=")] == [
-        "epoch=1",
-        "epoch=2",
-    ]
-    assert len(list((trained["workers"] / "tensorboard").iterdir())) == 1
+    assert [line.partition(" ")[0] for line in chief.splitlines() if line.startswith("epoch=")] == ["epoch=2"]
+    assert len(list((trained["workers"] / "tensorboard").iterdir())) == 2  # the first's, of two starts
+
+
+def test_a_signal_to_one_worker_ends_all_after_the_same_step_and_all_go_on(trained):
+    """SIGTERM to the second: the first writes the checkpoint, with which both then made the run that one device did."""
+    after = []
+    for (status, _, errors), why in zip(trained["ends"], ("another worker was asked to end", "SIGTERM"), strict=True):
+        assert status == 75
+        (line,) = [line for line in errors.splitlines() if line.startswith("kseg-train: ")]
+        assert line.startswith(f"kseg-train: {why}: stopped after ")
+        after.append(line.partition(": stopped ")[2])
+    assert after[0] == after[1]
+    assert after[0].endswith("a checkpoint is kept, the same command goes on from it")
+    assert "resuming" in trained["said"][0][1]
 
 
 def test_several_devices_keep_no_step(trained):
