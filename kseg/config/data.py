@@ -26,7 +26,7 @@ class DataFlags:
     output_dir: str = knob(
         None,
         "Run directory: configuration, models, checkpoints, metrics.jsonl and TensorBoard logs. Holding a run of the "
-        "same configuration, it is resumed. Required unless --preview_dir is given.",
+        "same configuration, it is resumed where it was kept last. Required unless --preview_dir is given.",
         allowed=FOLDER,
     )
     preview_dir: str = knob(
