@@ -19,7 +19,7 @@ from tensorflow.python.eager import context
 
 from kseg import progress
 from kseg.cluster import Cluster, Worker
-from kseg.errors import RunError, UsageError
+from kseg.errors import Interrupted, RunError, UsageError
 
 # Shares of --worker_timeout. A worker that has not answered for SILENT of it is lost; then what the others are in the
 # middle of is broken off, and whoever has not ended ENDING of it later is ended.
@@ -229,7 +229,7 @@ def together() -> Iterator[None]:
         if _group is None or not _group.lost():
             raise
         raise RunError(_group.loss()) from None
-    except (RunError, UsageError):
+    except (RunError, UsageError, Interrupted):  # others may have to hear the end of what was done together
         lingering = True
         raise
     finally:
