@@ -27,11 +27,9 @@ def command(name: str, *arguments, status: int = 0) -> str:
 
 
 def end_after_an_epoch(arguments: list[str]) -> str:
-    """Starts kseg-train and asks it to end as soon as it reports its first epoch; returns the last line of its errors."""
-    training = subprocess.Popen(
-        [BIN / "kseg-train", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with training:
+    """Starts kseg-train and asks it to end as soon as it reports its first epoch; returns its last line of errors."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([BIN / "kseg-train", *arguments], text=True, **pipes) as training:
         assert any(line.startswith("epoch=1 ") for line in training.stdout), "ended before its first epoch did"
         training.terminate()
         errors = training.stderr.read()
@@ -43,6 +41,12 @@ def end_after_an_epoch(arguments: list[str]) -> str:
 def spine(tmp_path_factory) -> pathlib.Path:
     """A folder with pictures, records, a trained run and its export."""
     folder = tmp_path_factory.mktemp("spine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KSEG_CACHE", str(folder / "cache"))  # as users have it
+        return _made(folder)
+
+
+def _made(folder: pathlib.Path) -> pathlib.Path:
     sizes = ["--train_images=24", "--validation_images=6", "--size=72"]
     command("make-demo-dataset", f"--output={folder}/pictures", *sizes)
     for split in ("train", "validation"):

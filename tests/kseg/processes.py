@@ -33,9 +33,9 @@ def tf_config(there: list[str], index: int) -> str:
     return json.dumps({"cluster": {"worker": there}, "task": {"type": "worker", "index": index}})
 
 
-def start_workers(script: str, *arguments, there: list[str]) -> list[subprocess.Popen]:
+def start_workers(script: str, *arguments, there: list[str], **environment: str) -> list[subprocess.Popen]:
     """A process for each address."""
-    return [start(script, *arguments, TF_CONFIG=tf_config(there, index)) for index in range(len(there))]
+    return [start(script, *arguments, TF_CONFIG=tf_config(there, index), **environment) for index in range(len(there))]
 
 
 def ended(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:

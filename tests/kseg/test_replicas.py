@@ -114,8 +114,9 @@ def trained(tiny_data, small_resnet, tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("trained")
     flags = [f"--data={tiny_data}", *(f"--{name}={value}" for name, value in FLAGS.items())]
     there = processes.addresses(2)
-    workers = processes.start_workers("worker_run.py", *flags, f"--output_dir={folder / 'workers'}", there=there)
     environment = {"KSEG_CACHE": str(folder / "cache")}
+    flags_of_workers = [*flags, f"--output_dir={folder / 'workers'}"]
+    workers = processes.start_workers("worker_run.py", *flags_of_workers, there=there, **environment)
     running = [*workers]
     try:
         trainer.train(TrainConfig(data=tiny_data, output_dir=str(folder / "one"), **FLAGS))
@@ -123,7 +124,7 @@ def trained(tiny_data, small_resnet, tmp_path_factory) -> dict:
             assert workers[0].poll() is None
         workers[1].send_signal(signal.SIGTERM)
         ends = processes.ended(workers)
-        workers = processes.start_workers("worker_run.py", *flags, f"--output_dir={folder / 'workers'}", there=there)
+        workers = processes.start_workers("worker_run.py", *flags_of_workers, there=there, **environment)
         two = [f"--output_dir={folder / 'two'}", "--logical_devices=2"]
         running += [*workers, processes.start("worker_run.py", *flags, *two, **environment)]
         outcomes = processes.ended(running[2:])
