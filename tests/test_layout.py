@@ -11,7 +11,7 @@ ROWS = [
     ["kseg", "kseg.cache", "kseg.errors", "kseg.progress", "kseg.photos"],
     ["kseg.knobs", "kseg.registry", "kseg.cluster"],
     ["kseg.config"],
-    ["kseg.labels"],
+    ["kseg.labels", "kseg.retries"],
     ["kseg.s3"],
     ["kseg.storage"],
     [
