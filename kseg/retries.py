@@ -35,7 +35,7 @@ class Outage:
         """What `attempt(*arguments)` returns, called again as long as it raises UnreachableError and patience lasts.
 
         Raises:
-            UnreachableError: the last, or the one that it was given up with.
+            UnreachableError: the first of this outage.
         """
         tries = 0
         while True:
@@ -53,19 +53,23 @@ class Outage:
     def check(self) -> None:
         """Raises the UnreachableError that the storage was given up with less than `FINAL` seconds ago, if it was."""
         with self._lock:
-            if self._given_up is not None and self._clock() - self._given_up[0] < FINAL:
-                raise self._given_up[1].with_traceback(None)
+            self._refuse()
+
+    def _refuse(self) -> None:
+        if self._given_up is not None and self._clock() - self._given_up[0] < FINAL:
+            raise self._given_up[1].with_traceback(None)
 
     def _wait(self, error: UnreachableError, began: float, pause: float) -> None:
         with self._lock:
+            self._refuse()  # another thread's attempt may have been the last
             now, patience = self._clock(), float(os.environ.get(SETTING, PATIENCE)) if self._answered else 0.0
             first = self._since is None
             if first:
-                self._since = began
+                self._since = began, error
             # Another attempt may last as long as this one did.
-            if now + pause + (now - began) - self._since > patience:
-                self._given_up, self._since = (now, error), None
-                raise error
+            if now + pause + (now - began) - self._since[0] > patience:
+                self._given_up, self._since = (now, self._since[1]), None  # what was said, and not what came after it
+                self._refuse()
         if first:
             say(f"{error}; trying again for {patience:g} seconds")
         self._sleep(pause)
@@ -74,7 +78,7 @@ class Outage:
         with self._lock:
             since, self._answered, self._since, self._given_up = self._since, True, None, None
         if since is not None:
-            say(f"the storage answers again, after {self._clock() - since:.0f} seconds")
+            say(f"the storage answers again, after {self._clock() - since[0]:.0f} seconds")
 
 
 _outage = Outage()

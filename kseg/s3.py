@@ -32,7 +32,7 @@ DEFAULTS = {
     "S3_REQUEST_TIMEOUT_MSEC": "3000",
 }
 # What TensorFlow puts around a message: "{{function_node __wrapped__ReadFile_device_…}} NoSuchBucket: … [Op:ReadFile]".
-WRAPPING = re.compile(r"\{\{function_node .*?\}\}|\[Op:\w+\]")
+WRAPPING = re.compile(r"\{\{function_node .*?\}\}|\[Op:\w+\]( name: ?\S*)?")
 # Errors, all tf.errors.UnknownError, of a connection or of a server that has too much to do.
 PASSING = re.compile(r"curlCode|SlowDown|ServiceUnavailable|InternalError|RequestTimeout|Service Unavailable")
 DENIED = (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError)
@@ -75,17 +75,20 @@ def failure(path: str, what: str, error: tf.errors.OpError) -> RunError:
     Returns:
         UnreachableError where there was no answer, or where tensorflow-io says that `path` is not there and it is.
     """
-    away = _away(path) if isinstance(error, tf.errors.NotFoundError) else PASSING.search(error.message) and error
+    away = _away(path, error) if isinstance(error, tf.errors.NotFoundError) else PASSING.search(error.message) and error
     if away:
         return UnreachableError(f"{path}: {what}: {_no_access(path, away)}")
     return RunError(f"{path}: {what}: {_reason(path, error) or plain(error)}")
 
 
-def _away(path: str) -> tf.errors.OpError | None:
+def _away(path: str, error: tf.errors.NotFoundError) -> tf.errors.OpError | None:
     """What the storage met, if it was no answer that made `path` seem not to be there."""
+    folder = "directory" in error.message  # a file of that name is none
     try:
         tf.io.gfile.stat(f"{_bucket(path)}/")
-        tf.io.gfile.stat(path)
+        if path.rstrip("/") not in error.message:  # but the source of what is renamed
+            return None
+        tf.io.gfile.stat(f"{path.rstrip('/')}/" if folder else path)
     except tf.errors.OpError as error:
         return error if PASSING.search(error.message) else None
     return tf.errors.UnavailableError(None, None, "no answer")

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 PASS, REFUSE, RESET, HANG = "pass", "refuse", "reset", "hang"
 RESETTING = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
@@ -24,9 +24,9 @@ class Proxy:
 
     def __init__(self, endpoint: str):
         self._target = ("127.0.0.1", urllib.parse.urlsplit(endpoint).port)
-        self._mode, self._when, self._lock = PASS, None, threading.Lock()
+        self._mode, self._lock = PASS, threading.Lock()
+        self._awaited: list[tuple[bytes, Callable[[], object]]] = []
         self._open: set[socket.socket] = set()
-        self.left = threading.Event()  # whether `leave_at` has come to pass
         self._listen(0)
         self.endpoint = f"http://127.0.0.1:{self._port}"
 
@@ -70,19 +70,24 @@ class Proxy:
             target.shutdown(socket.SHUT_WR)
 
     def _look(self, block: bytes) -> None:
-        """Leaves, if it was told to leave at such a request."""
         with self._lock:
-            due = self._when is not None and re.search(self._when[0], block)
-            if due:
-                mode, self._when = self._when[1], None
-        if due:
-            self.leave(mode)
-            self.left.set()
+            due = bool(self._awaited) and re.search(self._awaited[0][0], block)
+            action = self._awaited.pop(0)[1] if due else None
+        if action is not None:
+            action()
+
+    def at(self, request: str, action: Callable[[], object]) -> None:
+        """Does something before a request passes in which this regular expression is found; once, in order of calls."""
+        self._awaited.append((request.encode(), action))
 
     def leave_at(self, request: str, mode: str) -> None:
-        """Leaves at the next request that this regular expression is found in."""
-        self.left.clear()
-        self._when = (request.encode(), mode)
+        """`leave` at such a request."""
+        self.at(request, lambda: self.leave(mode))
+
+    @property
+    def awaits(self) -> int:
+        """How many requests it still waits for."""
+        return len(self._awaited)
 
     def leave(self, mode: str) -> None:
         """From here on refuses connections, resets them, or never answers; so for those that are open."""
@@ -110,4 +115,5 @@ def proxy(endpoint: str) -> Iterator[Proxy]:
     try:
         yield made
     finally:
-        made.leave(REFUSE) if made._mode != REFUSE else None
+        if made._mode != REFUSE:
+            made.leave(REFUSE)
