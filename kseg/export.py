@@ -55,8 +55,7 @@ def export(
 ) -> str:
     """Writes EXPORT_DIR/VERSION/, checked against the model before it appears under that name.
 
-    A server that watches EXPORT_DIR sees a whole version or none: its folder has another name until it is complete. No
-    folder of s3:// can be renamed: there saved_model.pb comes last, without which no server loads a version.
+    A server that watches EXPORT_DIR sees a whole version or none; see `_appearing_whole`.
 
     Args:
         model: images uint8 [N, H, W, 3] -> logits float32 [N, H, W, C], any H and W.
@@ -88,7 +87,11 @@ def export(
 
 @contextlib.contextmanager
 def _appearing_whole(path: str) -> Iterator[str]:
-    """Yields a folder to write and check a version in, which then becomes `path`."""
+    """Yields a folder to write and check a version in, which then becomes `path`.
+
+    On a disk by its name. On s3:// no folder can be renamed: there saved_model.pb comes last, without which no server
+    loads a version.
+    """
     if "://" not in path:
         with storage.written_aside(path, replace=False) as aside:
             yield aside

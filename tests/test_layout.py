@@ -14,6 +14,7 @@ ROWS = [
     ["kseg.labels", "kseg.retries"],
     ["kseg.s3"],
     ["kseg.storage"],
+    ["kseg.pieces"],
     [
         *("kseg.records", "kseg.command", "kseg.frames", "kseg.kernels", "kseg.workers"),
         *("kseg.transfer", "kseg.stopping", "kseg.hold"),
