@@ -123,7 +123,7 @@ def _size(path: str) -> int:
     """Bytes in a file; 0 where it cannot be asked, which the check of its content will say."""
     try:
         return storage.size(path)
-    except (tf.errors.OpError, UnicodeEncodeError):
+    except (RunError, tf.errors.OpError, UnicodeEncodeError):
         return 0
 
 

@@ -120,6 +120,7 @@ class EpochEnd(keras.callbacks.Callback):
         input_wait: what the steps of an epoch waited for input.
         advise: lines for the user about a share of waiting, 0 to 1, none if it is small; said once a training.
         schedule: the learning rate by the number of batches before, for the metrics.
+        publish: brings what the writer wrote to where it belongs.
         average: of the weights, to keep instead of them.
     """
 
@@ -136,10 +137,11 @@ class EpochEnd(keras.callbacks.Callback):
         input_wait: InputWait,
         advise: Callable[[float], list[str]],
         schedule: Callable[[int], float],
+        publish: Callable[[], None] = lambda: None,
         average: WeightAverage | None = None,
     ):
         super().__init__()
-        self._average, self._schedule = average, schedule
+        self._average, self._schedule, self._publish = average, schedule, publish
         self._folder, self._resumer, self._writer = folder, resumer, writer
         self._entries = list(done)
         self._batch_size, self._steps, self._early_stopping = batch_size, steps_per_epoch, early_stopping
@@ -166,6 +168,7 @@ class EpochEnd(keras.callbacks.Callback):
         checkpoints.write_metrics(self._folder, self._entries)
         checkpoints.write_timing(self._folder, {"epoch": epoch + 1} | timing)
         self._write_scalars(epoch, entry | timing)
+        self._publish()
         self._resumer.save(Place(epoch + 1))
         say(metric_line(entry | timing))
         self._say_wait()

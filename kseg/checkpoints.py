@@ -12,7 +12,7 @@ import zipfile
 import keras
 import tensorflow as tf
 
-from kseg import devices, hold, knobs, storage, workers
+from kseg import devices, hold, knobs, storage, transfer, workers
 from kseg.config import TrainConfig
 from kseg.config.values import SKIP
 from kseg.errors import RunError, UsageError
@@ -180,8 +180,9 @@ def save_model(model: keras.Model, folder: str, which: str) -> None:
     path = storage.join(folder, which, MODEL)
     storage.make_dirs(storage.join(folder, which))
     try:
-        with storage.written_aside(path) as aside:
-            model.save(aside)
+        # A file of s3:// appears whole by itself, and what is moved there is read and written once more.
+        with (transfer.made_locally if "://" in path else storage.written_aside)(path) as place:
+            model.save(place)
     except (OSError, tf.errors.OpError) as error:
         raise RunError(f"{path}: cannot be written: {error}; what earlier epochs left is kept") from None
 
@@ -214,7 +215,8 @@ def load_network(folder: str, which: str, config: TrainConfig, num_classes: int,
     # Built anew and filled, not loaded: the file records the training precision, and serving wants float32.
     network = build_network(config, num_classes, precision="float32")
     try:
-        network.load_weights(path)
+        with transfer.file_brought_here(path) as here:
+            network.load_weights(here)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = str(error).partition("\n")[0]  # the other lines of Keras's list layers and print arrays
         raise RunError(f"{path}: damaged or of another network: {reason}; {advice}") from None

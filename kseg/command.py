@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 
 from kseg import knobs
@@ -50,6 +51,11 @@ def launch(
         status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
         what = {KeyboardInterrupt: "interrupted", _Terminated: "terminated"}.get(type(error), error)
         print(f"{command}: {what}", file=sys.stderr)
+    except Exception:
+        if not _exit_may_fail():
+            raise
+        traceback.print_exc()
+        status = 1
     _leave(status)
 
 
@@ -125,11 +131,15 @@ def _import_without_plotting(module: str) -> None:
 
 def _leave(status: int) -> None:
     """Exits with `status` even where the interpreter's own exit would abort or hang."""
-    storage, workers = sys.modules.get("kseg.storage"), sys.modules.get("kseg.workers")
-    # "pure virtual method called", status 134, after any s3:// use (tensorflow-io 0.37.1): skip the destructors. So
-    # with other workers: TensorFlow's server for them may wait for what never comes.
-    if (storage is not None and storage.used_remote()) or (workers is not None and workers.joined()):
+    if _exit_may_fail():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _exit_may_fail() -> bool:
+    storage, workers = sys.modules.get("kseg.storage"), sys.modules.get("kseg.workers")
+    # "pure virtual method called", status 134, after any s3:// use (tensorflow-io 0.37.1): skip the destructors. So
+    # with other workers: TensorFlow's server for them may wait for what never comes.
+    return (storage is not None and storage.used_remote()) or (workers is not None and workers.joined())

@@ -15,6 +15,10 @@ class RunError(RuntimeError):
     """
 
 
+class UnreachableError(RunError):
+    """A remote storage gives no answer; the same may work a little later (kseg.retries)."""
+
+
 class NotFiniteError(RunError):
     """Training came to a loss or a weight that is no finite number; an earlier checkpoint may be gone back to."""
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseg import checkpoints, storage
+from kseg import checkpoints, storage, transfer
 from kseg.errors import RunError
 from kseg.labels import SAVED_MODEL_LABELS, LabelMap
 from kseg.metrics import LEAVE_OUT, ConfusionMatrix, Scores
@@ -38,7 +38,8 @@ def segment_with_saved_model(path: str) -> tuple[Segment, LabelMap]:
     labels_path = storage.join(path, SAVED_MODEL_LABELS)
     try:
         labels = LabelMap.from_dict(json.loads(storage.read_text(labels_path)))
-        loaded = tf.saved_model.load(storage.prepare(path))
+        with transfer.brought_here(path) as here:
+            loaded = tf.saved_model.load(here)
         tensor = loaded.signatures["tensor"]
     except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
         raise RunError(f"{path}: not a SavedModel of kseg-export, or damaged: {error!r}") from None

@@ -16,14 +16,16 @@ Winograd's method. Its weights stay variables: as constants each signature would
 speed.
 """
 
+import contextlib
 import io
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from kseg import records, storage
+from kseg import records, storage, transfer
 from kseg.errors import RunError, UsageError
 from kseg.labels import SAVED_MODEL_LABELS, LabelMap
 from kseg.models.folding import folded, is_float32
@@ -53,7 +55,7 @@ def export(
 ) -> str:
     """Writes EXPORT_DIR/VERSION/, checked against the model before it appears under that name.
 
-    A server that watches EXPORT_DIR sees a whole version or none: its folder has another name until it is complete.
+    A server that watches EXPORT_DIR sees a whole version or none; see `_appearing_whole`.
 
     Args:
         model: images uint8 [N, H, W, 3] -> logits float32 [N, H, W, C], any H and W.
@@ -73,7 +75,7 @@ def export(
     picture = _warmup_picture(warmup_size)
     storage.make_dirs(export_dir)
     try:
-        with storage.written_aside(path, replace=False) as aside:
+        with _appearing_whole(path) as aside:
             _save(folded(model, precision, winograd=winograd), aside)
             storage.write_text(storage.join(aside, SAVED_MODEL_LABELS), labels.to_json())
             _write_warmup(storage.join(aside, WARMUP_REQUESTS), picture)
@@ -81,6 +83,26 @@ def export(
     except (tf.errors.OpError, OSError) as error:
         raise RunError(f"{path}: cannot be written: {getattr(error, 'message', error)}") from None
     return path
+
+
+@contextlib.contextmanager
+def _appearing_whole(path: str) -> Iterator[str]:
+    """Yields a folder to write and check a version in, which then becomes `path`.
+
+    On a disk by its name. On s3:// no folder can be renamed: there saved_model.pb comes last, without which no server
+    loads a version.
+    """
+    if "://" not in path:
+        with storage.written_aside(path, replace=False) as aside:
+            yield aside
+        return
+    try:
+        with transfer.folder_made_locally(path, last="saved_model.pb") as here:
+            yield here
+    except BaseException:
+        with contextlib.suppress(RunError):  # of a storage that cannot be reached: the first error says so
+            storage.remove(path)
+        raise
 
 
 def _free_version(export_dir: str, version: int | None) -> int:

@@ -24,6 +24,7 @@ from kseg.resuming import Place, Resumer, Scores
 from kseg.safekeeping import Checkpoints, StopOnNan, shortage_named
 from kseg.step_cache import keep_step
 from kseg.stopping import StopRequest
+from kseg.transfer import Mirror
 
 ROLLBACKS = 5  # to 1/32 of the learning rate: what then still fails has another reason
 RATES = (
@@ -128,8 +129,8 @@ def _after_nan(resumer: Resumer, rollbacks: int) -> str:
 def _fit_from(start: Place, plan: Plan, assembly: Assembly, validation, keeping: Keeping) -> None:
     """Trains from `start` to the end: first the rest of an epoch that was begun, then whole ones."""
     config, model, steps = plan.config, assembly.model, plan.steps_per_epoch
-    callbacks = _callbacks(plan, assembly, keeping, start)
-    with contextlib.ExitStack() as stack:
+    with Mirror(storage.join(config.output_dir, checkpoints.TENSORBOARD)) as logs, contextlib.ExitStack() as stack:
+        callbacks = _callbacks(plan, assembly, keeping, start, logs)
         for callback in callbacks[:2]:
             stack.enter_context(contextlib.closing(callback))
         epoch = start.epochs
@@ -177,7 +178,9 @@ def _validate(plan: Plan, model: keras.Model, validation, callbacks: list, score
     called.on_epoch_end(start.epochs, logs)
 
 
-def _callbacks(plan: Plan, assembly: Assembly, keeping: Keeping, start: Place) -> list[keras.callbacks.Callback]:
+def _callbacks(
+    plan: Plan, assembly: Assembly, keeping: Keeping, start: Place, logs: Mirror
+) -> list[keras.callbacks.Callback]:
     """The two that the caller closes first; then what ends a training before anything is kept."""
     config, steps = plan.config, plan.steps_per_epoch
     input_wait = InputWait()
@@ -201,15 +204,17 @@ def _callbacks(plan: Plan, assembly: Assembly, keeping: Keeping, start: Place) -
         agreed=workers.any_worker,
     )
     guard = StopOnNan(start, steps, input_wait)
-    return [progress, input_wait, guard, *_reports(plan, assembly, keeping.resumer, start, input_wait), last]
+    return [progress, input_wait, guard, *_reports(plan, assembly, keeping.resumer, start, input_wait, logs), last]
 
 
-def _reports(plan: Plan, assembly: Assembly, resumer, start: Place, input_wait) -> list[keras.callbacks.Callback]:
+def _reports(
+    plan: Plan, assembly: Assembly, resumer, start: Place, input_wait, logs: Mirror
+) -> list[keras.callbacks.Callback]:
     """What is kept and shown at the end of an epoch; EpochEnd last, as it declares the epoch done."""
     config, average, reports = plan.config, assembly.average, []
     writer = tf.summary.create_noop_writer()
     if workers.is_chief():
-        writer = tf.summary.create_file_writer(storage.join(config.output_dir, checkpoints.TENSORBOARD))
+        writer = tf.summary.create_file_writer(logs.folder)
     if average is not None:
         reports.append(Averaging(average))
     if config.validation_pictures and workers.is_chief():
@@ -227,6 +232,7 @@ def _reports(plan: Plan, assembly: Assembly, resumer, start: Place, input_wait) 
         input_wait=input_wait,
         advise=functools.partial(advice, config, (split.height_range[1], split.width_range[1])),
         schedule=assembly.schedule,
+        publish=logs.upload,
         average=average,
     )
     return [*reports, end]

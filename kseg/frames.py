@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from kseg import storage
+from kseg.pieces import Pieces
 
 HEADER, FOOTER = 12, 4  # bytes before and after the data
 BLOCK = 1 << 22  # bytes searched at once for the next frame
@@ -50,10 +51,10 @@ def read_frames(path: str, digest=None) -> Iterator[Frame]:
         digest: of hashlib, gets the bytes of all frames without a fault: the whole file where there is none.
 
     Raises:
-        tf.errors.OpError: if the file is not there or cannot be read.
+        tf.errors.OpError: if the file is not there or cannot be read; RunError on s3://.
     """
     size = storage.size(path)
-    with tf.io.gfile.GFile(storage.prepare(path), "rb") as file, tempfile.TemporaryDirectory() as folder:
+    with Pieces(path) as file, tempfile.TemporaryDirectory() as folder:
         offset = 0
         while offset < size:
             frame = _frame_at(file, offset, size, f"{folder}/frame", digest)
@@ -63,7 +64,7 @@ def read_frames(path: str, digest=None) -> Iterator[Frame]:
 
 def _frame_at(file, offset: int, size: int, scratch: str, digest) -> Frame:
     """The frame that begins at `offset` of a file of `size` bytes; `scratch` names a file to overwrite."""
-    header = _read(file, offset, HEADER)
+    header = file.read(offset, HEADER)
     length = _data_length(header)
     if length is None:
         end = _next_header(file, offset + 1, size)
@@ -71,7 +72,7 @@ def _frame_at(file, offset: int, size: int, scratch: str, digest) -> Frame:
         return Frame(offset, end - offset, None, fault, measured=False)
     end = offset + HEADER + length + FOOTER
     if end <= size:
-        rest = _read(file, offset + HEADER, length + FOOTER)
+        rest = file.read(offset + HEADER, length + FOOTER)
         if _is_intact(header + rest, scratch):
             if digest is not None:
                 digest.update(header + rest)
@@ -84,23 +85,18 @@ def _frame_at(file, offset: int, size: int, scratch: str, digest) -> Frame:
         following = _next_header(file, offset + HEADER, size)
     there = max(following - offset - HEADER, 0)
     fault = f"cut off: {there} of {length + FOOTER} bytes are there"
-    return Frame(offset, following - offset, _read(file, offset + HEADER, min(there, length)), fault, measured=False)
+    return Frame(offset, following - offset, file.read(offset + HEADER, min(there, length)), fault, measured=False)
 
 
 def _next_header(file, start: int, size: int) -> int:
     """Where the next header stands at or after `start`; `size` if there is none."""
     while start + HEADER <= size:
-        block = _read(file, start, BLOCK)
+        block = file.read(start, BLOCK)
         for match in _CANDIDATE.finditer(block):
             if _data_length(block[match.start() : match.start() + HEADER]) is not None:
                 return start + match.start()
         start += max(len(block) - HEADER + 1, 1)
     return size
-
-
-def _read(file, offset: int, count: int) -> bytes:
-    file.seek(offset)
-    return file.read(count)
 
 
 def _data_length(header: bytes) -> int | None:

@@ -23,6 +23,7 @@ from kseg.progress import say
 NAME = ".lock"
 BEAT = 10.0  # seconds
 PATIENCE = 3.5  # beats without a new number, until its process is taken for dead
+JOIN = 5.0  # seconds that the end waits for a beat under way, which may wait for a storage that does not answer
 UNABLE = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -117,7 +118,7 @@ def _leased(folder: str, path: str) -> Iterator[Hold]:
         yield hold
     finally:
         ended.set()
-        thread.join()
+        thread.join(JOIN)
         if not hold.lost:
             with contextlib.suppress(RunError):
                 storage.remove(path)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from kseg import storage, transfer, workers
-from kseg.errors import NotFiniteError, RunError
+from kseg.errors import NotFiniteError, RunError, UnreachableError
 from kseg.progress import say
 
 FOLDER = "checkpoints"
@@ -107,13 +107,15 @@ class Resumer:
         """Restores the newest checkpoint that is whole; returns where it stands, Place() without a checkpoint.
 
         Raises:
-            RunError: if there are checkpoints and none can be restored.
+            RunError: if there are checkpoints and none can be restored, or the storage cannot be reached.
         """
         places = self._places()
         for place in reversed(places):
             path = storage.join(self._folder, place.name)
             try:
                 return self._restored(path, place)
+            except UnreachableError:
+                raise
             except (AssertionError, LookupError, ValueError, TypeError, RunError, tf.errors.OpError) as error:
                 say(f"warning: {path}: damaged or of another network: {str(error).partition(chr(10))[0]}")
         if places:

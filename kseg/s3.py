@@ -8,6 +8,8 @@ https://github.com/tensorflow/io/blob/v0.37.1/tensorflow_io/core/filesystems/s3/
   which loses the last bytes of some lengths.
 - It asks two requests for every 512 KiB of a GFile, after two for its size; tf.io.read_file asks two for every MiB.
 - tf.io.gfile.isdir asks everything twice, and rmtree nine requests a file.
+- Where no answer comes, a GFile that is written asks 8 times for it and tf.io.gfile.copy 15 times, each waiting as long
+  (24 and 46 s for the 3 s below); tf.io.write_file 3 times.
 """
 
 import os
@@ -15,18 +17,24 @@ import re
 
 import tensorflow as tf
 
-from kseg.errors import RunError
+from kseg.errors import RunError, UnreachableError
 
 SCHEME = "s3://"
+NOT_THERE = "no such file or folder"
 DEFAULTS = {
-    # Of an endpoint that cannot be reached each request takes 2 s; with the SDK's old mode, its default here, 26 s.
-    # Three attempts (AWS_MAX_ATTEMPTS) are what all newer SDKs make.
+    # kseg.retries tries again, says so, and bounds the time of all requests together; by the SDK's old mode, its
+    # default here, each request to an endpoint that refuses takes 26 s.
     "AWS_RETRY_MODE": "standard",
-    # tensorflow-io waits 5 minutes for each attempt to connect to a machine that does not answer; the SDK itself, 1 s.
+    "AWS_MAX_ATTEMPTS": "1",
+    # tensorflow-io waits 5 minutes to connect to a machine that does not answer, and as long for the next byte of one
+    # that stops; the SDK itself 1 s and 3 s.
     "S3_CONNECT_TIMEOUT_MSEC": "3000",
+    "S3_REQUEST_TIMEOUT_MSEC": "3000",
 }
 # What TensorFlow puts around a message: "{{function_node __wrapped__ReadFile_device_…}} NoSuchBucket: … [Op:ReadFile]".
-WRAPPING = re.compile(r"\{\{function_node .*?\}\}|\[Op:\w+\]")
+WRAPPING = re.compile(r"\{\{function_node .*?\}\}|\[Op:\w+\]( name: ?\S*)?")
+# Errors, all tf.errors.UnknownError, of a connection or of a server that has too much to do.
+PASSING = re.compile(r"curlCode|SlowDown|ServiceUnavailable|InternalError|RequestTimeout|Service Unavailable")
 DENIED = (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError)
 
 
@@ -50,24 +58,55 @@ def look(path: str):
     try:
         return tf.io.gfile.stat(path)
     except tf.errors.OpError as error:
-        if why := reason(path, error):
-            raise RunError(f"{path}: cannot be looked for: {why}") from None
-        if isinstance(error, tf.errors.NotFoundError):
+        why = failure(path, "cannot be looked for", error)
+        if isinstance(error, tf.errors.NotFoundError) and str(why).endswith(NOT_THERE):
             return None
-        raise RunError(f"{path}: cannot be looked for: {plain(error)}") from None
+        raise why from None
 
 
-def reason(path: str, error: tf.errors.OpError) -> str | None:
-    """Why `path` cannot be used, as far as its bucket, the credentials or the connection are the reason.
+def failure(path: str, what: str, error: tf.errors.OpError) -> RunError:
+    """What to raise instead of an error.
 
     Args:
         path: s3://BUCKET/….
+        what: could not be done with it.
         error: what it met.
 
     Returns:
-        a text for a message, or None where the bucket answers and `error` is of another kind.
+        UnreachableError where there was no answer, or where tensorflow-io says that `path` is not there and it is.
     """
-    bucket = path.removeprefix(SCHEME).partition("/")[0]
+    away = _away(path, error) if isinstance(error, tf.errors.NotFoundError) else PASSING.search(error.message) and error
+    if away:
+        return UnreachableError(f"{path}: {what}: {_no_access(path, away)}")
+    return RunError(f"{path}: {what}: {_reason(path, error) or plain(error)}")
+
+
+def _away(path: str, error: tf.errors.NotFoundError) -> tf.errors.OpError | None:
+    """What the storage met, if it was no answer that made `path` seem not to be there."""
+    folder = "directory" in error.message  # a file of that name is none
+    try:
+        tf.io.gfile.stat(f"{_bucket(path)}/")
+        if path.rstrip("/") not in error.message:  # but the source of what is renamed
+            return None
+        tf.io.gfile.stat(f"{path.rstrip('/')}/" if folder else path)
+    except tf.errors.OpError as error:
+        return error if PASSING.search(error.message) else None
+    return tf.errors.UnavailableError(None, None, "no answer")
+
+
+def _bucket(path: str) -> str:
+    return SCHEME + path.removeprefix(SCHEME).partition("/")[0]
+
+
+def _no_access(path: str, error: tf.errors.OpError) -> str:
+    where = os.environ.get("S3_ENDPOINT", "Amazon's S3 (S3_ENDPOINT is not set)")
+    region, bucket = os.environ.get("AWS_REGION", "not set"), _bucket(path).removeprefix(SCHEME)
+    return f"no access to the bucket {bucket} at {where}: {plain(error) or 'refused'}; AWS_REGION is {region}"
+
+
+def _reason(path: str, error: tf.errors.OpError) -> str | None:
+    """Why `path` cannot be used, as far as its bucket or the credentials are the reason, else None."""
+    bucket = _bucket(path).removeprefix(SCHEME)
     denied = "access denied; expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, of one who may "
     try:
         tf.io.gfile.stat(f"{SCHEME}{bucket}/")
@@ -76,16 +115,14 @@ def reason(path: str, error: tf.errors.OpError) -> str | None:
     except DENIED:
         return f"{denied}list the bucket {bucket}"
     except tf.errors.OpError as found:
-        where = os.environ.get("S3_ENDPOINT", "Amazon's S3 (S3_ENDPOINT is not set)")
-        region = os.environ.get("AWS_REGION", "not set")
-        return f"no access to the bucket {bucket} at {where}: {plain(found) or 'refused'}; AWS_REGION is {region}"
+        return _no_access(path, found)
     return f"{denied}do this" if isinstance(error, DENIED) else None
 
 
 def plain(error: tf.errors.OpError) -> str:
     """The message of an error without what TensorFlow and the SDK put around it."""
     text = " ".join(WRAPPING.sub("", error.message).split()).strip(" :")
-    return "no such file or folder" if isinstance(error, tf.errors.NotFoundError) else text
+    return NOT_THERE if isinstance(error, tf.errors.NotFoundError) else text
 
 
 def read(path: str) -> bytes:
@@ -103,8 +140,7 @@ def write(path: str, content: bytes) -> None:
     Raises:
         tf.errors.OpError: if it cannot be written.
     """
-    with tf.io.gfile.GFile(path, "wb") as file:
-        file.write(content)  # even if it is empty: without it tensorflow-io makes no object
+    tf.io.write_file(path, content)
 
 
 def move(source: str, target: str, replace: bool = True) -> None:

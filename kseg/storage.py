@@ -6,11 +6,11 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from kseg import s3
+from kseg import retries, s3
 from kseg.errors import RunError
 
 REMOTE_SCHEMES = ("s3", "gs", "hdfs", "http", "https")
@@ -64,10 +64,23 @@ def naming(what: str, path: str) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        why = (s3.is_s3(path) and s3.reason(path, error)) or s3.plain(error)
-        raise RunError(f"{path}: {what}: {why}") from None
+        if s3.is_s3(path):
+            raise s3.failure(path, what, error) from None
+        raise RunError(f"{path}: {what}: {s3.plain(error)}") from None
 
 
+def _persistent(function: Callable) -> Callable:
+    """A function of a path, tried again while s3:// gives no answer."""
+
+    @functools.wraps(function)
+    def call(path: str, *arguments, **keywords):
+        attempt = functools.partial(function, path, *arguments, **keywords)
+        return retries.retried(attempt) if s3.is_s3(os.fspath(path)) else attempt()
+
+    return call
+
+
+@_persistent
 def exists(path: str) -> bool:
     """Whether a file or folder is there; raises RunError if the storage cannot be asked."""
     path = prepare(path)
@@ -77,6 +90,7 @@ def exists(path: str) -> bool:
         return tf.io.gfile.exists(path)
 
 
+@_persistent
 def is_dir(path: str) -> bool:
     """Whether `path` is a folder; raises RunError if a remote storage cannot be asked."""
     path = prepare(path)
@@ -89,8 +103,13 @@ def is_dir(path: str) -> bool:
     return there
 
 
+@_persistent
 def size(path: str) -> int:
-    """Bytes in a file; raises tf.errors.OpError if there is none."""
+    """Bytes in a file; raises tf.errors.OpError if there is none (RunError on s3://)."""
+    path = prepare(path)
+    if s3.is_s3(path):
+        with naming("cannot be looked for", path):
+            return tf.io.gfile.stat(path).length
     return tf.io.gfile.stat(prepare(path)).length
 
 
@@ -106,6 +125,7 @@ def make_dirs(path: str) -> None:
             tf.io.gfile.makedirs(path)
 
 
+@_persistent
 def list_dir(path: str) -> list[str]:
     """Sorted names in a folder, without the trailing slashes that remote ones have.
 
@@ -120,6 +140,7 @@ def list_dir(path: str) -> list[str]:
         raise RunError(f"{path}: the file name {error.object!r} there is not UTF-8; rename it") from None
 
 
+@_persistent
 def read_bytes(path: str) -> bytes:
     """A whole file.
 
@@ -196,15 +217,22 @@ def rename(source: str, target: str) -> None:
         _rename(prepare(source), prepare(target), replace=True)
 
 
+@_persistent
 def sha256(path: str) -> str:
-    """SHA-256 of a file in hexadecimal, read by blocks of 4 MiB; raises tf.errors.OpError if it cannot be read."""
-    digest = hashlib.sha256()
-    with tf.io.gfile.GFile(prepare(path), "rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
+    """SHA-256 of a file in hexadecimal, read by blocks of 4 MiB.
+
+    Raises:
+        tf.errors.OpError: if it cannot be read; RunError on s3://.
+    """
+    digest, remote = hashlib.sha256(), s3.is_s3(os.fspath(path))
+    with naming("cannot be read", path) if remote else contextlib.nullcontext():
+        with tf.io.gfile.GFile(prepare(path), "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
     return digest.hexdigest()
 
 
+@_persistent
 def remove(path: str) -> None:
     """Deletes a file or folder if it is there.
 
@@ -227,6 +255,7 @@ def refuse_folder(path: str) -> None:
         raise RunError(f"{path}: is a folder; expected the name of a file")
 
 
+@_persistent
 def write_bytes(path: str, content: bytes) -> None:
     """Writes a whole file aside and renames it, making its folder if need be; on s3:// no other way is needed.
 

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from kseg import storage
+from kseg import retries, s3, storage
+from kseg.errors import RunError
 
 
 @contextlib.contextmanager
 def made_locally(path: str) -> Iterator[str]:
     """Yields where to write a file: `path` itself, or for a remote one a local file, uploaded if the block ends well.
 
-    What was written can so be read back without a download, at 2 requests a 512 KiB.
+    What was written can so be read back without a download, at 2 requests a MiB.
 
     Raises:
         RunError: naming the file, if it cannot be uploaded.
@@ -26,18 +27,18 @@ def made_locally(path: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         local = os.path.join(folder, os.path.basename(path))
         yield local
-        if not os.path.getsize(local):  # of what nothing is written to, tensorflow-io makes no file
-            storage.write_bytes(path, b"")
-            return
-        with storage.naming("cannot be written", path):
-            _copy(local, path)
+        _upload(local, path)
 
 
 @contextlib.contextmanager
-def folder_made_locally(path: str) -> Iterator[str]:
+def folder_made_locally(path: str, last: str = "") -> Iterator[str]:
     """Yields a folder to write files into: `path` itself, or for a remote one a local folder, uploaded in the end.
 
     Where the block or the upload fails, what is in the folder `path` is not whole.
+
+    Args:
+        path: the folder.
+        last: name in it of the file to upload after all others: whoever looks for it finds all or nothing.
 
     Raises:
         RunError: naming the file, if it cannot be uploaded.
@@ -49,15 +50,19 @@ def folder_made_locally(path: str) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory() as folder:
         yield folder
-        for name in sorted(os.listdir(folder)):
-            target = storage.join(path, name)
-            with storage.naming("cannot be written", target):
-                _copy(os.path.join(folder, name), target)
+        for name in sorted(_files(folder), key=lambda name: (name == last, name)):
+            _upload(os.path.join(folder, name), storage.join(path, name))
+
+
+def _files(folder: str) -> list[str]:
+    """Names of all files below a local folder, relative to it."""
+    paths = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
+    return [os.path.relpath(path, folder) for path in paths]
 
 
 @contextlib.contextmanager
 def brought_here(path: str) -> Iterator[str]:
-    """Yields a local folder with the files of the folder `path`: itself, or for a remote one a copy.
+    """Yields a local folder with all that is in the folder `path`: itself, or for a remote one a copy.
 
     Raises:
         RunError: naming the file, if it cannot be downloaded.
@@ -67,15 +72,83 @@ def brought_here(path: str) -> Iterator[str]:
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
-        for name in storage.list_dir(path):
-            source = storage.join(path, name)
-            with storage.naming("cannot be read", source):
-                _copy(source, os.path.join(folder, name))
+        _download_folder(path, folder)
         yield folder
 
 
-def _copy(source: str, target: str) -> None:
-    tf.io.gfile.copy(source, target, overwrite=True)
-    there, wanted = storage.size(target), storage.size(source)
-    if there != wanted:
-        raise tf.errors.DataLossError(None, None, f"{there} of {wanted} bytes arrived")
+@contextlib.contextmanager
+def file_brought_here(path: str) -> Iterator[str]:
+    """Yields where a file can be read locally: `path` itself, or for a remote one a copy of the same name.
+
+    Raises:
+        RunError: naming the file, if it cannot be downloaded.
+    """
+    path = storage.prepare(path)
+    if "://" not in path:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        local = os.path.join(folder, os.path.basename(path))
+        _copy("cannot be read", path, path, local)
+        yield local
+
+
+def _download_folder(path: str, folder: str) -> None:
+    for name in storage.list_dir(path):
+        source, target = storage.join(path, name), os.path.join(folder, name)
+        if storage.is_dir(source):
+            os.mkdir(target)
+            _download_folder(source, target)
+        else:
+            _copy("cannot be read", source, source, target)
+
+
+class Mirror(contextlib.AbstractContextManager):
+    """A folder for files that a process goes on writing to, such as logs: itself, or a local one for a remote one.
+
+    Attributes:
+        folder: where to write.
+    """
+
+    def __init__(self, path: str):
+        self._path, self._temporary = storage.prepare(path), None
+        self.folder = self._path
+        if "://" in self._path:
+            self._temporary = tempfile.TemporaryDirectory()
+            self.folder = self._temporary.name
+
+    def upload(self) -> None:
+        """Copies what is there to where it belongs; raises RunError, naming the file, if that cannot be done."""
+        for name in _files(self.folder) if self._temporary else []:
+            _upload(os.path.join(self.folder, name), storage.join(self._path, name))
+
+    def __exit__(self, *exception) -> None:
+        """Removes the local one."""
+        if self._temporary:
+            self._temporary.cleanup()
+
+
+def _upload(source: str, target: str) -> None:
+    _copy("cannot be written", target, source, target)
+
+
+def _copy(what: str, remote: str, source: str, target: str) -> None:
+    """Copies a file of which one side is remote, and checks that all of it arrived.
+
+    On s3:// not by tf.io.gfile.copy, which asks twice for every 128 KiB it reads.
+    """
+
+    def attempt() -> None:
+        try:
+            with storage.naming(what, remote):
+                if s3.is_s3(remote):
+                    tf.io.write_file(target, tf.io.read_file(source))
+                else:
+                    tf.io.gfile.copy(source, target, overwrite=True)
+                there, wanted = (tf.io.gfile.stat(path).length for path in (target, source))
+        except OSError as error:
+            raise RunError(f"{remote}: {what}: {error}") from None
+        if there != wanted:
+            raise RunError(f"{remote}: {what}: {there} of {wanted} bytes arrived")
+
+    retries.retried(attempt)

@@ -11,9 +11,10 @@ ROWS = [
     ["kseg", "kseg.cache", "kseg.errors", "kseg.progress", "kseg.photos"],
     ["kseg.knobs", "kseg.registry", "kseg.cluster"],
     ["kseg.config"],
-    ["kseg.labels"],
+    ["kseg.labels", "kseg.retries"],
     ["kseg.s3"],
     ["kseg.storage"],
+    ["kseg.pieces"],
     [
         *("kseg.records", "kseg.command", "kseg.frames", "kseg.kernels", "kseg.workers"),
         *("kseg.transfer", "kseg.stopping", "kseg.hold"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from kseg import retries
 from kseg.errors import RunError
 from kseg.record_checks import Part, examine
 
@@ -43,10 +44,13 @@ def named(*sources: Source) -> Iterator[None]:
     """Around reading pipelines of these sources: an error of TensorFlow's becomes one that names the record.
 
     Raises:
-        RunError: of `refuse`, if a file is at fault; else the error goes on as it is.
+        RunError: of `refuse`, if a file is at fault, or if the storage was given up; else the error goes on as it is.
     """
     try:
         yield
+    except tf.errors.UnknownError:  # as an error in Python's part of the pipeline comes
+        retries.check()
+        raise
     except DAMAGE:
         for source in sources:
             for part in source.parts:

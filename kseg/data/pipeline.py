@@ -10,6 +10,7 @@ import tensorflow as tf
 from kseg import records, storage
 from kseg.data import resample
 from kseg.data.augmentation import OFF, Augmentation
+from kseg.data.streaming import are_remote, shard
 from kseg.data.transforms import Reader, evaluation_crop, training_crop
 from kseg.labels import IGNORE
 
@@ -227,7 +228,10 @@ def _checks(record: dict[str, tf.Tensor], image_size: tf.Tensor, mask: tf.Tensor
 
 def _records(paths: list[str]) -> tf.data.Dataset:
     """Serialised examples of the shards, one shard after the other."""
-    return tf.data.TFRecordDataset([storage.prepare(path) for path in paths])
+    paths, remote = [storage.prepare(path) for path in paths], are_remote(paths)
+    if not remote:
+        return tf.data.TFRecordDataset(paths)
+    return tf.data.Dataset.from_tensor_slices(paths).flat_map(as_written(lambda path: shard(path, remote)))
 
 
 def _training_records(
@@ -267,10 +271,9 @@ def _shuffled_records(paths: list[str], examples: int, buffer: int, seed: int, p
     # A buffer smaller than the split mixes only nearby records: shards in drawn order, several at a time, do the rest.
     shards = tf.random.experimental.stateless_shuffle([storage.prepare(path) for path in paths], pass_seed)
     dataset = tf.data.Dataset.from_tensor_slices(shards)
-    open_shards = min(OPEN_SHARDS, len(paths))
-    dataset = dataset.interleave(
-        tf.data.TFRecordDataset, cycle_length=open_shards, num_parallel_calls=open_shards, deterministic=True
-    )
+    open_shards, remote = min(OPEN_SHARDS, len(paths)), are_remote(paths)
+    read = as_written(lambda path: shard(path, remote))
+    dataset = dataset.interleave(read, cycle_length=open_shards, num_parallel_calls=open_shards, deterministic=True)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(examples))
     # Dataset.shuffle mixes its seed with TensorFlow's global one, as it stands in this function's graph: a constant
     # there keeps the order a matter of pass_seed alone (and a global seed of 0 fails with a seed that is a tensor).

@@ -11,6 +11,7 @@ from kseg.config.values import SKIP
 from kseg.data.damage import Source, refuse
 from kseg.errors import RunError
 from kseg.frames import Frame
+from kseg.pieces import Pieces
 from kseg.progress import bar, say
 from kseg.record_checks import Fault, Part, examine
 
@@ -105,10 +106,9 @@ class Shards(contextlib.AbstractContextManager):
             if self._folder is None:
                 self._folder = tempfile.TemporaryDirectory(prefix="kseg-", ignore_cleanup_errors=True)
             path = os.path.join(self._folder.name, os.path.basename(part.path))
-            with tf.io.gfile.GFile(storage.prepare(part.path), "rb") as source, open(path, "wb") as target:
+            with Pieces(part.path) as source, open(path, "wb") as target:
                 for frame in good:
-                    source.seek(frame.offset)
-                    target.write(source.read(frame.size))
+                    target.write(source.read(frame.offset, frame.size))
         except (OSError, tf.errors.OpError) as error:
             reason = getattr(error, "message", error)
             raise RunError(

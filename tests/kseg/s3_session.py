@@ -10,7 +10,7 @@ import sys
 
 import tensorflow as tf
 
-from kseg import storage, transfer
+from kseg import s3, storage, transfer
 from kseg.errors import RunError
 
 ROOT = "s3://bucket/made"
@@ -122,7 +122,7 @@ def failures() -> dict:
     }
 
 
-tell(files() | moves() | {"defaults": [os.environ["AWS_RETRY_MODE"], os.environ["S3_CONNECT_TIMEOUT_MSEC"]]})
+tell(files() | moves() | {"defaults": [os.environ[name] for name in s3.DEFAULTS]})
 tell(failures())
 tell(failures())
 os._exit(0)
