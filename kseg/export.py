@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from kseg import records, storage
+from kseg import faults, records, storage
 from kseg.errors import RunError, UsageError
 from kseg.labels import SAVED_MODEL_LABELS, LabelMap
 from kseg.models.folding import folded, is_float32
@@ -71,6 +71,7 @@ def export(
     """
     path = storage.join(export_dir, str(_free_version(export_dir, version)))
     picture = _warmup_picture(warmup_size)
+    is_new = not storage.exists(export_dir)
     storage.make_dirs(export_dir)
     try:
         with storage.written_aside(path, replace=False) as aside:
@@ -78,8 +79,12 @@ def export(
             storage.write_text(storage.join(aside, SAVED_MODEL_LABELS), labels.to_json())
             _write_warmup(storage.join(aside, WARMUP_REQUESTS), picture)
             _verify(model, aside, picture, exact=precision == "float32" and is_float32(model))
-    except (tf.errors.OpError, OSError) as error:
-        raise RunError(f"{path}: cannot be written: {getattr(error, 'message', error)}") from None
+    except (tf.errors.OpError, OSError, RunError) as error:
+        if is_new and storage.exists(export_dir) and not storage.list_dir(export_dir):
+            storage.remove(export_dir)
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{path}: cannot be written: {faults.why(path, error)}") from None
     return path
 
 

@@ -15,6 +15,7 @@ from kseg.config import TrainConfig
 from kseg.config.safety import ROLLBACK
 from kseg.data import damage
 from kseg.errors import NotFiniteError, RunError
+from kseg.events import Events
 from kseg.hold import Hold
 from kseg.input_wait import InputWait, advice
 from kseg.plan import Plan
@@ -209,7 +210,7 @@ def _reports(plan: Plan, assembly: Assembly, resumer, start: Place, input_wait) 
     config, average, reports = plan.config, assembly.average, []
     writer = tf.summary.create_noop_writer()
     if workers.is_chief():
-        writer = tf.summary.create_file_writer(storage.join(config.output_dir, checkpoints.TENSORBOARD))
+        writer = Events(storage.join(config.output_dir, checkpoints.TENSORBOARD))
     if average is not None:
         reports.append(Averaging(average))
     if config.validation_pictures and workers.is_chief():

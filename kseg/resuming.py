@@ -13,7 +13,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from kseg import storage, transfer, workers
+from kseg import faults, storage, transfer, workers
 from kseg.errors import NotFiniteError, RunError
 from kseg.progress import say
 
@@ -157,7 +157,10 @@ class Resumer:
         except (OSError, RunError, tf.errors.OpError) as error:
             with contextlib.suppress(RunError):  # of a storage that cannot be reached: the first error says so
                 storage.remove(path)
-            raise RunError(f"{path}: cannot be written: {error}; what earlier checkpoints hold is kept") from None
+            raise RunError(
+                f"{path}: cannot be written: {faults.why(path, error)}; what earlier checkpoints hold is kept, and the "
+                "same command goes on from it"
+            ) from None
 
     def _check_finite(self, place: Place) -> None:
         bad = next((each.name for each in self._floats if not np.isfinite(each.numpy()).all()), None)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from kseg import s3
+from kseg import faults, s3
 from kseg.errors import RunError
 
 REMOTE_SCHEMES = ("s3", "gs", "hdfs", "http", "https")
@@ -64,8 +64,7 @@ def naming(what: str, path: str) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        why = (s3.is_s3(path) and s3.reason(path, error)) or s3.plain(error)
-        raise RunError(f"{path}: {what}: {why}") from None
+        raise RunError(f"{path}: {what}: {faults.why(path, error)}") from None
 
 
 def exists(path: str) -> bool:
@@ -243,7 +242,7 @@ def write_bytes(path: str, content: bytes) -> None:
             with written_aside(path) as aside, tf.io.gfile.GFile(aside, "wb") as file:
                 file.write(content)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error}") from None
+        raise RunError(f"{path}: cannot be written: {faults.why(path, error)}") from None
 
 
 def write_text(path: str, content: str) -> None:

@@ -13,10 +13,11 @@ ROWS = [
     ["kseg.config"],
     ["kseg.labels"],
     ["kseg.s3"],
+    ["kseg.faults"],
     ["kseg.storage"],
     [
         *("kseg.records", "kseg.command", "kseg.frames", "kseg.kernels", "kseg.workers"),
-        *("kseg.transfer", "kseg.stopping", "kseg.hold"),
+        *("kseg.transfer", "kseg.stopping", "kseg.hold", "kseg.events"),
     ],
     ["kseg.pictures", "kseg.record_checks"],
     [
@@ -42,7 +43,7 @@ ROW_OF = {name: index for index, row in enumerate(ROWS) for name in row}
 DATA_TOOLS_SEES = {
     "kseg",
     *("kseg.errors", "kseg.progress", "kseg.photos", "kseg.registry", "kseg.knobs", "kseg.config", "kseg.labels"),
-    *("kseg.storage", "kseg.transfer", "kseg.records", "kseg.record_checks", "kseg.command"),
+    *("kseg.faults", "kseg.storage", "kseg.transfer", "kseg.records", "kseg.record_checks", "kseg.command"),
 }
 SOURCES = sorted([*ROOT.glob("kseg/**/*.py"), *ROOT.glob("data_tools/**/*.py")])
 
