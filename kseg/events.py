@@ -1,10 +1,12 @@
 """Scores and pictures for TensorBoard, of which none is lost without a word."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 
-from kseg import storage
+from kseg import faults, storage
 from kseg.errors import RunError
 
 HEAD, AROUND = 8, 16  # bytes of a record: its length, little-endian; the length, and the checksums of both
@@ -13,8 +15,8 @@ HEAD, AROUND = 8, 16  # bytes of a record: its length, little-endian; the length
 class Events:
     """A file of TensorBoard's events in a folder of such, written as with tf.summary's own writer.
 
-    That one says nothing of a disk that is full, and once there is room again goes on behind half a record, where no
-    reader finds what follows.
+    That one mostly says nothing of a disk that is full, and once there is room again goes on behind half a record,
+    where no reader finds what follows.
 
     Args:
         folder: made if need be.
@@ -35,17 +37,27 @@ class Events:
         """Of what is there; of remote folders none, whose files appear only later, and whole."""
         return set(os.listdir(self._folder)) if os.path.isdir(self._folder) else set()
 
-    def as_default(self, step: int):
-        """A block in which tf.summary writes here."""
-        return self._writer.as_default(step=step)
-
-    def flush(self) -> None:
-        """Brings to the disk what was written.
+    @contextlib.contextmanager
+    def as_default(self, step: int) -> Iterator[None]:
+        """A block in which tf.summary writes here; the file is flushed in its end.
 
         Raises:
-            RunError: naming the file, if it did not get there.
+            RunError: naming the folder, if TensorFlow notices a full disk by itself.
         """
-        self._writer.flush()
+        try:
+            with self._writer.as_default(step=step):
+                yield
+        except tf.errors.OpError as error:
+            if words := faults.of_disk(error):
+                raise RunError(f"{self._folder}: cannot be written: {words}") from None
+            raise
+
+    def flush(self) -> None:
+        """Looks whether what the blocks since the last time wrote is on the disk.
+
+        Raises:
+            RunError: naming the file, if it is not.
+        """
         for path in self._paths:
             size = os.path.getsize(path)
             end = _end_of_records(path, self._whole, size)

@@ -172,7 +172,7 @@ def shortage_named(config: TrainConfig) -> Iterator[None]:
         yield
     except (tf.errors.OpError, OSError, MemoryError) as error:
         if words := faults.of_disk(error):  # to TensorFlow no different from the next
-            raise RunError(f"{config.output_dir}: {words}: {_first_line(error)}; mend it and start again") from None
+            raise RunError(f"{config.output_dir}: {words}: {_first_line(error)}; make room and start again") from None
         if not isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
             raise
         raise RunError(

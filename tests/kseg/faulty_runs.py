@@ -1,26 +1,31 @@
-"""Commands on a disk that becomes full: forked processes, so that each start does without importing TensorFlow.
+"""Commands on a disk that becomes full or may not be written, forked: each start does without importing TensorFlow.
 
-    unshare -m sh -c 'mount -t tmpfs -o size=SIZE tmpfs FOLDER && exec python faulty_runs.py DATA FOLDER disk'
-    python faulty_runs.py DATA FOLDER limit
+    unshare -m sh -c 'mount -t tmpfs -o size=SIZE tmpfs FOLDER && exec python faulty_runs.py DATA FOLDER disk FLAGS'
+    python faulty_runs.py DATA FOLDER limit FLAGS
 
-The first fills the disk that FOLDER is, the second forbids files above a size (RLIMIT_FSIZE), which any user may. Each
-of FAULTS hits one start of one training, which goes on from what the start before has left. Prints a JSON line: of each
-start the fault, the exit status, both outputs, and what of the run directory is not whole.
+The first fills the disk that FOLDER is, and in the end makes it read-only; the second forbids files above a size
+(RLIMIT_FSIZE), which any user may, and in the end writes where nobody can. Each of TRAINING hits one start of one
+training, which goes on from what the start before has left; export and conversion follow. Prints a JSON line: of each
+start its fault, the exit status, both outputs, and what is there that should not.
 """
 
+import contextlib
 import functools
 import json
 import os
 import pathlib
 import resource
+import subprocess
 import sys
 import zipfile
 
 import pytest
 from small_resnet import shrink
 
-from kseg import checkpoints, fitting, storage
-from kseg.cli import train
+from data_tools import convert, demo, shards, writer
+from kseg import checkpoints, export, fitting, storage
+from kseg.cli import evaluate, predict, train
+from kseg.cli import export as cli_export
 from kseg.resuming import PLACE, Resumer
 
 FILLER = "filler"
@@ -36,7 +41,7 @@ def _is_whole(folder: str, place: str) -> bool:
 
 # What is being written when the disk becomes full: the function that begins with it, for which of its arguments, and
 # the bytes that still fit. In this order, as each start goes on from what the start before has kept.
-FAULTS = {
+TRAINING = {
     "configuration": (checkpoints, "make_run", always, 0),
     "checkpoint": (Resumer, "save", lambda resumer, place: place.step, 100_000),
     "TensorBoard": (fitting.ValidationPictures, "on_epoch_end", always, 0),
@@ -47,6 +52,15 @@ FAULTS = {
         *(lambda model, folder, which: which == "last" and _is_whole(folder, "epoch-00001-step-0000000"), 200_000),
     ),
 }
+EXPORT = {
+    "variables": (export, "_save", always, 100_000),
+    "warm-up": (export, "_write_warmup", always, 0),
+}
+CONVERSION = {
+    "shard": (shards, "_record_writer", always, 4096),
+    "dataset.json": (writer, "_publish", always, 0),
+}
+FAULTS = TRAINING | EXPORT | CONVERSION
 
 
 def free(folder: str) -> int:
@@ -111,19 +125,88 @@ def not_whole(run: pathlib.Path) -> list[str]:
     return found
 
 
+def names(folder: pathlib.Path) -> list[str]:
+    """Of all files and folders, hidden ones too."""
+    return sorted(path.name for path in folder.rglob("*")) + [folder.name] * folder.exists()
+
+
+class Session:
+    """Starts of commands, and what they told.
+
+    Args:
+        folder: that the disk is.
+        way: how it becomes full.
+    """
+
+    def __init__(self, folder: str, way: str):
+        self.folder, self.way, self.told = folder, way, []
+
+    def start(self, main, arguments: list, fault: str | None, look) -> None:
+        """A command, hit by a fault; then there is room again, and `look` says what is there."""
+        before = functools.partial(arm, fault, self.folder, self.way) if fault in FAULTS else lambda: None
+        status, out, err = started(main, list(map(str, arguments)), before)
+        with contextlib.suppress(OSError):
+            os.remove(os.path.join(self.folder, FILLER))
+        self.told.append({"fault": fault, "status": status, "out": out, "err": err, "there": look()})
+
+    def take(self) -> list[dict]:
+        """What was told since the last time."""
+        taken, self.told = self.told, []
+        return taken
+
+
+def train_all(session: Session, flags: list[str]) -> None:
+    """One training without faults, and one with all."""
+    for name, faults in (("whole", ()), ("run", TRAINING)):
+        run = pathlib.Path(session.folder, name)
+        for fault in (*faults, None):
+            session.start(train.main, [f"--output_dir={run}", *flags], fault, lambda: not_whole(run))  # noqa: B023
+
+
+def write_all(session: Session, pictures: str) -> None:
+    """Exports and conversions."""
+    target = pathlib.Path(session.folder, "export")
+    for fault in (*EXPORT, None):
+        session.start(
+            cli_export.main, [f"--run={session.folder}/run", f"--export_dir={target}"], fault, lambda: names(target)
+        )
+    target = pathlib.Path(session.folder, "records")
+    flags = [f"--input={pictures}", f"--classes={pictures}/classes.txt", "--workers=1", f"--output={target}"]
+    for fault in (*CONVERSION, None):
+        session.start(convert.main, flags, fault, lambda: names(target))
+
+
+def refuse_all(session: Session, pictures: str, flags: list[str]) -> None:
+    """Every command that writes, where it cannot."""
+    folder, run = session.folder, f"--run={session.folder}/run"
+    if session.way == "limit":
+        folder = "/proc/self"
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+    split = [next(flag for flag in flags if flag.startswith("--data=")), "--split=validation"]
+    commands = {
+        "kseg-train": (train.main, [f"--output_dir={folder}/new", *flags]),
+        "kseg-export": (cli_export.main, [run, f"--export_dir={folder}/new"]),
+        "convert-dataset": (convert.main, [f"--input={pictures}", f"--output={folder}/new", "--num_classes=4"]),
+        "kseg-predict": (predict.main, [run, f"--images={pictures}/validation", f"--output={folder}/new"]),
+        "kseg-eval": (evaluate.main, [run, *split, f"--json={folder}/new.json"]),
+    }
+    for name, (main, arguments) in commands.items():
+        session.start(main, arguments, name, lambda: [])
+
+
 def main(data: str, folder: str, way: str, flags: list[str]) -> None:
     shrink(pytest.MonkeyPatch())
-    told = []
-    for name, faults in (("whole", []), ("run", FAULTS)):
-        run = pathlib.Path(folder, name)
-        arguments = [f"--data={data}", f"--output_dir={run}", *flags]
-        for fault in (*faults, None):
-            before = functools.partial(arm, fault, folder, way) if fault else lambda: None
-            status, out, err = started(train.main, arguments, before)
-            pathlib.Path(folder, FILLER).unlink(missing_ok=True)
-            told.append({"fault": fault, "status": status, "out": out, "err": err, "not whole": not_whole(run)})
-    lines = [pathlib.Path(folder, name, "metrics.jsonl").read_text() for name in ("whole", "run")]
-    print("TOLD", json.dumps({"starts": told, "metrics": lines}))
+    session, pictures, told = Session(folder, way), f"{folder}/pictures", {}
+    flags = [f"--data={data}", *flags]
+    started(demo.main, [f"--output={pictures}", "--train_images=20", "--validation_images=2", "--size=48"])
+    train_all(session, flags)
+    told["training"] = session.take()
+    told["metrics"] = [pathlib.Path(folder, name, "metrics.jsonl").read_text() for name in ("whole", "run")]
+    write_all(session, pictures)
+    told["writing"] = session.take()
+    refuse_all(session, pictures, flags)
+    print("TOLD", json.dumps(told | {"read-only": session.take()}))
 
 
 if __name__ == "__main__":
