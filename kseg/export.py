@@ -16,7 +16,9 @@ Winograd's method. Its weights stay variables: as constants each signature would
 speed.
 """
 
+import contextlib
 import io
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -71,21 +73,29 @@ def export(
     """
     path = storage.join(export_dir, str(_free_version(export_dir, version)))
     picture = _warmup_picture(warmup_size)
-    is_new = not storage.exists(export_dir)
-    storage.make_dirs(export_dir)
     try:
-        with storage.written_aside(path, replace=False) as aside:
+        with _made(export_dir), storage.written_aside(path, replace=False) as aside:
             _save(folded(model, precision, winograd=winograd), aside)
             storage.write_text(storage.join(aside, SAVED_MODEL_LABELS), labels.to_json())
             _write_warmup(storage.join(aside, WARMUP_REQUESTS), picture)
             _verify(model, aside, picture, exact=precision == "float32" and is_float32(model))
-    except (tf.errors.OpError, OSError, RunError) as error:
-        if is_new and storage.exists(export_dir) and not storage.list_dir(export_dir):
-            storage.remove(export_dir)
-        if isinstance(error, RunError):
-            raise
+    except (tf.errors.OpError, OSError) as error:
         raise RunError(f"{path}: cannot be written: {faults.why(path, error)}") from None
     return path
+
+
+@contextlib.contextmanager
+def _made(folder: str) -> Iterator[None]:
+    """Makes a folder for what the block writes into it; one that was not there goes again if nothing comes to be."""
+    is_new = not storage.exists(folder)
+    storage.make_dirs(folder)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(RunError):  # of a storage that cannot be reached: the first error says so
+            if is_new and storage.exists(folder) and not storage.list_dir(folder):
+                storage.remove(folder)
+        raise
 
 
 def _free_version(export_dir: str, version: int | None) -> int:

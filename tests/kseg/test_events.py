@@ -41,9 +41,7 @@ def test_what_did_not_get_there_is_missed(tmp_path, limit, more):
     write(events, 1)
     (path,) = (tmp_path / "events").iterdir()
     limit(path.stat().st_size + more)
-    with pytest.raises(
-        RunError, match=r"/events.*: cannot be written: (the disk is full, or was|no file of that)"
-    ):
+    with pytest.raises(RunError, match=r"/events.*: cannot be written: (the disk is full, or was|no file of that)"):
         write(events, 2)
 
 
