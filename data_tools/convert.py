@@ -84,7 +84,9 @@ class ConvertConfig(MaskFlags, SourceFlags):
 def run(config: ConvertConfig) -> None:
     """Converts, and prints a summary."""
     from data_tools import jobs, outcome, writer  # TensorFlow: 3 s that --help and wrong flags should not pay
+    from kseg import faults
 
+    faults.refuse_unwritable(config.output)
     runner = _runner(config)
     found = jobs.find_jobs(config)
     if found.labels is None:

@@ -12,7 +12,7 @@ import zipfile
 import keras
 import tensorflow as tf
 
-from kseg import devices, hold, knobs, storage, transfer, workers
+from kseg import devices, faults, hold, knobs, storage, transfer, workers
 from kseg.config import TrainConfig
 from kseg.config.values import SKIP
 from kseg.errors import RunError, UsageError
@@ -38,9 +38,12 @@ def check_run(config: TrainConfig, labels: LabelMap) -> None:
         labels: the data set's.
 
     Raises:
-        RunError: naming each difference, if it holds a run of another configuration or other files.
+        RunError: naming each difference, if it holds a run of another configuration or other files; if it cannot be
+            written.
     """
     folder = config.output_dir
+    if workers.is_chief():
+        faults.refuse_unwritable(folder)  # now, not after a minute of building
     if is_run(folder):
         _refuse_difference(folder, read_config(folder), config)
         there = read_labels(folder)
@@ -184,7 +187,10 @@ def save_model(model: keras.Model, folder: str, which: str) -> None:
         with (transfer.made_locally if "://" in path else storage.written_aside)(path) as place:
             model.save(place)
     except (OSError, tf.errors.OpError) as error:
-        raise RunError(f"{path}: cannot be written: {error}; what earlier epochs left is kept") from None
+        raise RunError(
+            f"{path}: cannot be written: {faults.why(path, error)}; what earlier epochs left is kept, and the same "
+            "command goes on from it"
+        ) from None
 
 
 def load_segmenter(folder: str, which: str = "best") -> tuple[keras.Model, LabelMap, TrainConfig]:

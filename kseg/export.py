@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from kseg import records, storage, transfer
+from kseg import faults, records, storage, transfer
 from kseg.errors import RunError, UsageError
 from kseg.labels import SAVED_MODEL_LABELS, LabelMap
 from kseg.models.folding import folded, is_float32
@@ -73,15 +73,14 @@ def export(
     """
     path = storage.join(export_dir, str(_free_version(export_dir, version)))
     picture = _warmup_picture(warmup_size)
-    storage.make_dirs(export_dir)
     try:
-        with _appearing_whole(path) as aside:
+        with _made(export_dir), _appearing_whole(path) as aside:
             _save(folded(model, precision, winograd=winograd), aside)
             storage.write_text(storage.join(aside, SAVED_MODEL_LABELS), labels.to_json())
             _write_warmup(storage.join(aside, WARMUP_REQUESTS), picture)
             _verify(model, aside, picture, exact=precision == "float32" and is_float32(model))
     except (tf.errors.OpError, OSError) as error:
-        raise RunError(f"{path}: cannot be written: {getattr(error, 'message', error)}") from None
+        raise RunError(f"{path}: cannot be written: {faults.why(path, error)}") from None
     return path
 
 
@@ -102,6 +101,20 @@ def _appearing_whole(path: str) -> Iterator[str]:
     except BaseException:
         with contextlib.suppress(RunError):  # of a storage that cannot be reached: the first error says so
             storage.remove(path)
+        raise
+
+
+@contextlib.contextmanager
+def _made(folder: str) -> Iterator[None]:
+    """Makes a folder for what the block writes into it; one that was not there goes again if nothing comes to be."""
+    is_new = not storage.exists(folder)
+    storage.make_dirs(folder)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(RunError):  # of a storage that cannot be reached: the first error says so
+            if is_new and storage.exists(folder) and not storage.list_dir(folder):
+                storage.remove(folder)
         raise
 
 

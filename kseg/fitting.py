@@ -15,6 +15,7 @@ from kseg.config import TrainConfig
 from kseg.config.safety import ROLLBACK
 from kseg.data import damage
 from kseg.errors import NotFiniteError, RunError
+from kseg.events import Events
 from kseg.hold import Hold
 from kseg.input_wait import InputWait, advice
 from kseg.plan import Plan
@@ -214,7 +215,7 @@ def _reports(
     config, average, reports = plan.config, assembly.average, []
     writer = tf.summary.create_noop_writer()
     if workers.is_chief():
-        writer = tf.summary.create_file_writer(logs.folder)
+        writer = Events(logs.folder)
     if average is not None:
         reports.append(Averaging(average))
     if config.validation_pictures and workers.is_chief():

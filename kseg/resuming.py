@@ -13,7 +13,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from kseg import storage, transfer, workers
+from kseg import faults, storage, transfer, workers
 from kseg.errors import NotFiniteError, RunError, UnreachableError
 from kseg.progress import say
 
@@ -98,6 +98,7 @@ class Resumer:
         self._checkpoint = tf.train.Checkpoint(variables=variables)
         self._floats = [variable for variable in variables if variable.dtype.is_floating]
         self._folder, self._keep = storage.join(folder, FOLDER), keep
+        self._at = ""  # name of the place that was restored or kept last
 
     def newest(self) -> Place | None:
         """Of the whole checkpoints, without its scores."""
@@ -113,7 +114,8 @@ class Resumer:
         for place in reversed(places):
             path = storage.join(self._folder, place.name)
             try:
-                return self._restored(path, place)
+                found, self._at = self._restored(path, place), place.name
+                return found
             except UnreachableError:
                 raise
             except (AssertionError, LookupError, ValueError, TypeError, RunError, tf.errors.OpError) as error:
@@ -145,7 +147,7 @@ class Resumer:
             RunError: naming the folder, if it cannot be written.
         """
         self._check_finite(place)
-        if not workers.is_chief():
+        if not workers.is_chief() or place.name == self._at:  # a validation that was given up twice
             return
         path = storage.join(self._folder, place.name)
         scores = [{"dtype": str(value.dtype), "value": value.tolist()} for value in place.scores]
@@ -155,11 +157,15 @@ class Resumer:
             with transfer.folder_made_locally(path) as here:
                 self._checkpoint.write(storage.join(here, STATE))
             storage.write_text(storage.join(path, PLACE), json.dumps(about) + "\n")
-            self._tidy(place)
         except (OSError, RunError, tf.errors.OpError) as error:
             with contextlib.suppress(RunError):  # of a storage that cannot be reached: the first error says so
                 storage.remove(path)
-            raise RunError(f"{path}: cannot be written: {error}; what earlier checkpoints hold is kept") from None
+            raise RunError(
+                f"{path}: cannot be written: {faults.why(path, error)}; what earlier checkpoints hold is kept, and the "
+                "same command goes on from it"
+            ) from None
+        self._at = place.name
+        self._tidy(place)
 
     def _check_finite(self, place: Place) -> None:
         bad = next((each.name for each in self._floats if not np.isfinite(each.numpy()).all()), None)

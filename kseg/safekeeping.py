@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import keras
 import tensorflow as tf
 
+from kseg import faults, memory
 from kseg.config import TrainConfig
 from kseg.errors import Interrupted, NotFiniteError, RunError
 from kseg.hold import Hold
@@ -139,11 +140,12 @@ class Checkpoints(keras.callbacks.Callback):
             self._end(f"the steps of epoch {self._epoch + 1}, in its validation")
 
     def on_epoch_end(self, epoch, logs=None):
-        """Ends, after `EpochEnd` has kept the epoch, if that is asked for and there is more to do.
+        """Ends, after `EpochEnd` has kept the epoch, if that is asked for and there is more to do; frees memory.
 
         Raises:
             Interrupted: if it is.
         """
+        memory.give_back()
         more = epoch + 1 < self._epochs and not self.model.stop_training
         if self._asked() and more:
             self._end(f"epoch {epoch + 1}")
@@ -169,13 +171,18 @@ def shortage_named(config: TrainConfig) -> Iterator[None]:
     """Turns running out of memory, or of room on a disk, inside the block into a RunError that says what to lower."""
     try:
         yield
-    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        what = str(getattr(error, "message", error)).partition("\n")[0]
-        if "No space left" in what:  # the same error to TensorFlow
-            raise RunError(f"{config.output_dir}: the disk is full: {what}; make room and start again") from None
+    except (tf.errors.OpError, OSError, MemoryError) as error:
+        if words := faults.of_disk(error):  # to TensorFlow no different from the next
+            raise RunError(f"{config.output_dir}: {words}: {_first_line(error)}; make room and start again") from None
+        if not isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
+            raise
         raise RunError(
             f"out of memory with --mini_batch_size={config.mini_batch_size} --crop_size={config.crop_size} "
-            f"--validation_mini_batch_size={config.validation_mini_batch_size}: {what}; lower one of them "
-            "(--gradient_accumulation_steps makes up for a smaller batch), or take --mixed_precision=bfloat16 or a "
-            "smaller --backbone"
+            f"--validation_mini_batch_size={config.validation_mini_batch_size}: {_first_line(error)}; lower one of "
+            "them (--gradient_accumulation_steps makes up for a smaller batch), or take --mixed_precision=bfloat16 or "
+            "a smaller --backbone"
         ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(getattr(error, "message", error)).partition("\n")[0]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from kseg import retries, s3
+from kseg import faults, retries, s3
 from kseg.errors import RunError
 
 REMOTE_SCHEMES = ("s3", "gs", "hdfs", "http", "https")
@@ -64,9 +64,9 @@ def naming(what: str, path: str) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        if s3.is_s3(path):
+        if s3.is_s3(path) and not faults.of_disk(error):
             raise s3.failure(path, what, error) from None
-        raise RunError(f"{path}: {what}: {s3.plain(error)}") from None
+        raise RunError(f"{path}: {what}: {faults.why(path, error)}") from None
 
 
 def _persistent(function: Callable) -> Callable:
@@ -272,7 +272,7 @@ def write_bytes(path: str, content: bytes) -> None:
             with written_aside(path) as aside, tf.io.gfile.GFile(aside, "wb") as file:
                 file.write(content)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error}") from None
+        raise RunError(f"{path}: cannot be written: {faults.why(path, error)}") from None
 
 
 def write_text(path: str, content: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from kseg import checkpoints, devices, incremental, storage, workers
+from kseg import checkpoints, devices, faults, incremental, storage, workers
 from kseg.assembly import Assembly, assemble
 from kseg.callbacks import should_stop
 from kseg.config import TrainConfig
@@ -25,6 +25,7 @@ from kseg.stopping import StopRequest
 
 def preview(config: TrainConfig) -> str:
     """Draws augmented training pictures to PREVIEW_DIR/preview.png; returns its path."""
+    faults.refuse_unwritable(config.preview_dir)
     plan = make_plan(config)
     path = storage.join(config.preview_dir, "preview.png")
     with plan.shards, damage.named(plan.training):

@@ -39,6 +39,7 @@ LONGEST_FIRST = (
         "test_export.py",
         "test_trainee.py",
         "test_heads.py",
+        "test_faults.py",
         "test_killed.py",
         "test_beam.py",
         "test_pipeline.py",

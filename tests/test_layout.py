@@ -8,16 +8,17 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 # A module imports only from rows above its own; modules of one package (kseg.data, kseg.models) may use each other.
 ROWS = [
-    ["kseg", "kseg.cache", "kseg.errors", "kseg.progress", "kseg.photos"],
+    ["kseg", "kseg.cache", "kseg.errors", "kseg.progress", "kseg.photos", "kseg.memory"],
     ["kseg.knobs", "kseg.registry", "kseg.cluster"],
     ["kseg.config"],
     ["kseg.labels", "kseg.retries"],
     ["kseg.s3"],
+    ["kseg.faults"],
     ["kseg.storage"],
     ["kseg.pieces"],
     [
         *("kseg.records", "kseg.command", "kseg.frames", "kseg.kernels", "kseg.workers"),
-        *("kseg.transfer", "kseg.stopping", "kseg.hold"),
+        *("kseg.transfer", "kseg.stopping", "kseg.hold", "kseg.events"),
     ],
     ["kseg.pictures", "kseg.record_checks"],
     [
@@ -43,7 +44,7 @@ ROW_OF = {name: index for index, row in enumerate(ROWS) for name in row}
 DATA_TOOLS_SEES = {
     "kseg",
     *("kseg.errors", "kseg.progress", "kseg.photos", "kseg.registry", "kseg.knobs", "kseg.config", "kseg.labels"),
-    *("kseg.storage", "kseg.transfer", "kseg.records", "kseg.record_checks", "kseg.command"),
+    *("kseg.faults", "kseg.storage", "kseg.transfer", "kseg.records", "kseg.record_checks", "kseg.command"),
 }
 SOURCES = sorted([*ROOT.glob("kseg/**/*.py"), *ROOT.glob("data_tools/**/*.py")])
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from data_tools.encoding import LABEL_MAP
 from data_tools.inspection import charts, suggest
-from kseg import storage
+from kseg import faults, storage
 from kseg.errors import RunError
 
 WRITTEN = "written"  # key of summary.json: the other files that were written, and the SHA-256 of each
@@ -35,8 +35,10 @@ class Output:
         self._folder, self._new = folder, not storage.exists(folder)
         if not self._new and not storage.is_dir(folder):
             raise RunError(f"{folder}: is a file; expected a folder for --output")
+        faults.refuse_unwritable(folder)
         if html is not None:
             storage.refuse_folder(html)
+            faults.refuse_unwritable(os.path.dirname(html))
             storage.make_dirs(os.path.dirname(html) or ".")
         self._written, there = ({}, {}) if self._new else (_recorded(folder), _there(folder))
         self._given = set(filter(self._is_given({_absolute(path) for path in given}), there))

@@ -1,5 +1,7 @@
 """kseg-eval: a run or a SavedModel and a split to scores."""
 
+import os
+
 from kseg.command import launch
 from kseg.config import EvalConfig
 
@@ -7,12 +9,13 @@ from kseg.config import EvalConfig
 def run(config: EvalConfig) -> None:
     """Scores, prints the table and writes what was asked for."""
     # TensorFlow only once the flags are right
-    from kseg import checkpoints, evaluator, pictures, records, storage
+    from kseg import checkpoints, evaluator, faults, pictures, records, storage
     from kseg.data import damage, pipeline, salvage
     from kseg.errors import RunError
 
     for path in filter(None, (config.json, config.confusion_png)):
         storage.refuse_folder(path)  # now, not after minutes of scoring
+        faults.refuse_unwritable(os.path.dirname(path))
     dataset = records.read_dataset(config.data)
     dataset.split(config.split)
     segment, labels = evaluator.open_segment(run=config.run, saved_model=config.saved_model, which=config.model)

@@ -8,7 +8,7 @@ from kseg.config import ExportConfig
 
 def run(config: ExportConfig) -> None:
     """Exports the run's model and prints where it stands."""
-    from kseg import checkpoints, devices, export  # TensorFlow only once the flags are right
+    from kseg import checkpoints, devices, export, faults  # TensorFlow only once the flags are right
 
     if config.precision == "bfloat16" and not devices.processor_has_bfloat16():
         print(
@@ -17,6 +17,7 @@ def run(config: ExportConfig) -> None:
             "the export is for one that has",
             file=sys.stderr,
         )
+    faults.refuse_unwritable(config.export_dir)
     model, labels, trained = checkpoints.load_segmenter(config.run, config.model)
     how = {"version": config.version, "precision": config.precision, "winograd": config.winograd}
     path = export.export(model, labels, config.export_dir, warmup_size=trained.crop_size, **how)

@@ -8,8 +8,9 @@ from kseg.config import PredictConfig
 
 def run(config: PredictConfig) -> int:
     """Segments the pictures; status 1 if some could not be read."""
-    from kseg import evaluator, predictor, storage  # TensorFlow only once the flags are right
+    from kseg import evaluator, faults, predictor, storage  # TensorFlow only once the flags are right
 
+    faults.refuse_unwritable(config.output)
     paths = predictor.find_pictures(config.images)
     segment, labels = evaluator.open_segment(run=config.run, saved_model=config.saved_model, which=config.model)
     how = {"overlay_alpha": config.overlay_alpha, "original_labels": config.original_labels}

@@ -42,5 +42,6 @@ def test_a_shortage_of_memory_says_what_was_asked_and_what_to_lower():
 
 def test_a_full_disk_is_none():
     full = tf.errors.ResourceExhaustedError(None, None, "run/tensorboard/events; No space left on device")
-    with pytest.raises(RunError, match=r"^run: the disk is full: .*make room and start again"), shortage_named(CONFIG):
+    wanted = r"^run: the disk is full \(No space left .*; make room and start again"
+    with pytest.raises(RunError, match=wanted), shortage_named(CONFIG):
         raise full
