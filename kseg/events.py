@@ -31,7 +31,7 @@ class Events:
         with storage.naming("cannot be written", folder):
             self._writer = tf.summary.create_file_writer(self._folder)
         self._paths = [os.path.join(self._folder, name) for name in self._names() - before]
-        self._whole = 0  # bytes that were found to be there
+        self._whole = sum(map(os.path.getsize, self._paths))  # bytes that are there: of the one file, its first record
 
     def _names(self) -> set[str]:
         """Of what is there; of remote folders none, whose files appear only later, and whole."""

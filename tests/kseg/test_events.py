@@ -35,10 +35,12 @@ def test_what_is_written_can_be_read(tmp_path):
     assert steps(tmp_path / "events") == [1, 1, 2, 2]
 
 
+@pytest.mark.parametrize("before", [0, 1])
 @pytest.mark.parametrize("more", [0, 100])  # none of a record, or half of it
-def test_what_did_not_get_there_is_missed(tmp_path, limit, more):
+def test_what_did_not_get_there_is_missed(tmp_path, limit, before, more):
     events = Events(str(tmp_path / "events"))
-    write(events, 1)
+    for step in range(before):
+        write(events, step)
     (path,) = (tmp_path / "events").iterdir()
     limit(path.stat().st_size + more)
     with pytest.raises(RunError, match=r"/events.*: cannot be written: (the disk is full, or was|no file of that)"):
