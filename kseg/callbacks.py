@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kseg import checkpoints, pictures
 from kseg.averaging import WeightAverage, averaged
+from kseg.hold import Hold
 from kseg.input_wait import InputWait
 from kseg.labels import LabelMap
 from kseg.optimizers import skipped_steps
@@ -111,7 +112,8 @@ class EpochEnd(keras.callbacks.Callback):
 
     Args:
         folder: run directory.
-        resumer: of this training's model.
+        resumer: of this training's state.
+        hold: of the run directory.
         writer: for TensorBoard.
         done: metric lines of the epochs done before, from a resumed run.
         batch_size: images a step.
@@ -128,6 +130,7 @@ class EpochEnd(keras.callbacks.Callback):
         self,
         folder: str,
         resumer: Resumer,
+        hold: Hold,
         writer,
         *,
         done: list[dict],
@@ -142,7 +145,7 @@ class EpochEnd(keras.callbacks.Callback):
     ):
         super().__init__()
         self._average, self._schedule, self._publish = average, schedule, publish
-        self._folder, self._resumer, self._writer = folder, resumer, writer
+        self._folder, self._resumer, self._hold, self._writer = folder, resumer, hold, writer
         self._entries = list(done)
         self._batch_size, self._steps, self._early_stopping = batch_size, steps_per_epoch, early_stopping
         self._input_wait, self._advise = input_wait, advise
@@ -157,7 +160,14 @@ class EpochEnd(keras.callbacks.Callback):
         self._trained = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Keeps the models, writes and prints the metrics, saves the checkpoint, decides on stopping."""
+        """Keeps the models, writes and prints the metrics, saves the checkpoint, decides on stopping.
+
+        Raises:
+            NotFiniteError: if the state cannot be gone on with, before any of it is kept.
+            RunError: if something cannot be written, or the run directory is another training's by now.
+        """
+        self._hold.check()
+        self._resumer.check_finite(self._steps)
         entry, timing = self._entry(epoch, logs), self._timing()
         mious = [line["validation:mIOU"] for line in [*self._entries, entry]]
         with averaged(self._average):

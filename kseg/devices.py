@@ -151,7 +151,7 @@ def _check_shares(config: TrainConfig, replicas: int) -> None:
     if config.mini_batch_size % replicas:
         raise UsageError(
             f"--mini_batch_size={config.mini_batch_size}: allowed: a multiple of the {replicas} devices it is shared "
-            "by, over all workers"
+            "by, over all workers (or --distribution=one_device)"
         )
 
 

@@ -49,22 +49,22 @@ class Keeping:
     stop: StopRequest
 
 
-def metrics_of(folder: str, epochs_done: int) -> list[dict]:
-    """The metric lines of the epochs that the checkpoint knows.
+def metrics_of(folder: str, start: Place) -> list[dict]:
+    """The metric lines of the epochs that are done where a training stands.
 
     Raises:
         RunError: if some are missing, or the checkpoints are: a kill leaves one line at most without its checkpoint.
     """
     lines = checkpoints.read_metrics(folder)
-    if not epochs_done and len(lines) > 1:
+    if start == Place() and len(lines) > 1:
         raise RunError(
             f"{storage.join(folder, resuming.FOLDER)}: no checkpoint, but {checkpoints.METRICS} has "
             f"{len(lines)} epochs; put the folder back, or give another --output_dir"
         )
-    done = lines[:epochs_done]
-    if len(done) < epochs_done:
+    done = lines[: start.epochs]
+    if len(done) < start.epochs:
         raise RunError(
-            f"{storage.join(folder, checkpoints.METRICS)}: {len(done)} epochs, but the checkpoint has {epochs_done}; "
+            f"{storage.join(folder, checkpoints.METRICS)}: {len(done)} epochs, but the checkpoint has {start.epochs}; "
             "put the file back, or give another --output_dir"
         )
     return done
@@ -105,7 +105,7 @@ def fit(plan: Plan, assembly: Assembly, validation, keeping: Keeping, start: Pla
     _keep_step(plan, assembly)
     if config.on_nan == ROLLBACK and start == Place():
         resumer.save(start)
-    with damage.named(plan.training, plan.validation), shortage_named(config), keeping.stop.at_leisure():
+    with damage.named(plan.training, plan.validation), shortage_named(config):
         for rollbacks in range(ROLLBACKS + 1):
             try:
                 return _fit_from(start, plan, assembly, validation, keeping)
@@ -114,6 +114,7 @@ def fit(plan: Plan, assembly: Assembly, validation, keeping: Keeping, start: Pla
                     raise RunError(f"{error}; {_after_nan(resumer, rollbacks)}") from None
                 factor = float(rate_factor.numpy()) / 2
                 start = resumer.restore()
+                workers.agree("checkpoint to go back to", start.name)
                 rate_factor.assign(factor)
                 say(f"{error}: back to step {start.step} of epoch {start.epochs + 1}, rate times {factor:g}")
 
@@ -202,14 +203,13 @@ def _callbacks(
         scores=assembly.scores,
         stop=keeping.stop,
         hold=keeping.hold,
-        agreed=workers.any_worker,
     )
     guard = StopOnNan(start, steps, input_wait)
-    return [progress, input_wait, guard, *_reports(plan, assembly, keeping.resumer, start, input_wait, logs), last]
+    return [progress, input_wait, guard, *_reports(plan, assembly, keeping, start, input_wait, logs), last]
 
 
 def _reports(
-    plan: Plan, assembly: Assembly, resumer, start: Place, input_wait, logs: Mirror
+    plan: Plan, assembly: Assembly, keeping: Keeping, start: Place, input_wait, logs: Mirror
 ) -> list[keras.callbacks.Callback]:
     """What is kept and shown at the end of an epoch; EpochEnd last, as it declares the epoch done."""
     config, average, reports = plan.config, assembly.average, []
@@ -224,9 +224,10 @@ def _reports(
     split = plan.dataset.split(config.train_split)
     end = EpochEnd(
         config.output_dir,
-        resumer,
+        keeping.resumer,
+        keeping.hold,
         writer,
-        done=metrics_of(config.output_dir, start.epochs),
+        done=metrics_of(config.output_dir, start),
         batch_size=config.mini_batch_size,
         steps_per_epoch=plan.steps_per_epoch,
         early_stopping=early_stopping(config),

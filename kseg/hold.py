@@ -59,7 +59,19 @@ def held(folder: str) -> Iterator[Hold]:
 
 
 def _me() -> dict:
-    return {"host": socket.gethostname(), "process": os.getpid()}
+    return {"host": socket.gethostname(), "process": os.getpid(), "machine": _machine()}
+
+
+def _machine() -> str:
+    """What two processes have in common that see each other's numbers; "" where the system does not say (not Linux).
+
+    Names of machines repeat: many a cluster calls the first of every job the same.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
 
 
 def _who(owner: dict) -> str:
@@ -161,7 +173,7 @@ def _await_end(folder: str, path: str) -> None:
 
 def _is_dead(owner: dict) -> bool:
     """Whether the process ran on this machine and is no more."""
-    if owner.get("host") != socket.gethostname() or not isinstance(owner.get("process"), int):
+    if not _machine() or owner.get("machine") != _machine() or not isinstance(owner.get("process"), int):
         return False
     try:
         os.kill(owner["process"], 0)

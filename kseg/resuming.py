@@ -19,6 +19,17 @@ from kseg.progress import say
 
 FOLDER = "checkpoints"
 STATE, PLACE = "state", "place.json"
+# What reading a damaged checkpoint, or one of another network, raises. Others (no room, no rights) say nothing of it.
+DAMAGE = (
+    AssertionError,
+    LookupError,
+    ValueError,
+    TypeError,
+    RunError,
+    tf.errors.DataLossError,
+    tf.errors.NotFoundError,
+)
+DAMAGE += (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, tf.errors.FailedPreconditionError)
 NAME = re.compile(r"epoch-(\d{5,})-step-(\d{7,})")
 
 
@@ -118,11 +129,20 @@ class Resumer:
                 return found
             except UnreachableError:
                 raise
-            except (AssertionError, LookupError, ValueError, TypeError, RunError, tf.errors.OpError) as error:
+            except DAMAGE as error:
                 say(f"warning: {path}: damaged or of another network: {str(error).partition(chr(10))[0]}")
+        if not places and self._has_earlier():
+            raise RunError(
+                f"{self._folder}: holds checkpoints of an earlier version of kseg (ckpt-…), from which this one cannot "
+                "go on; give another --output_dir (--init_from takes the weights)"
+            )
         if places:
             raise RunError(f"{self._folder}: no checkpoint there can be restored; give another --output_dir")
         return Place()
+
+    def _has_earlier(self) -> bool:
+        names = storage.list_dir(self._folder) if storage.exists(self._folder) else []
+        return any(name.startswith("ckpt-") for name in names)
 
     def _restored(self, path: str, place: Place) -> Place:
         with transfer.brought_here(path) as here:
@@ -146,7 +166,7 @@ class Resumer:
             NotFiniteError: if a weight, or whatever else of the state, is NaN or infinite; nothing is written.
             RunError: naming the folder, if it cannot be written.
         """
-        self._check_finite(place)
+        self.check_finite(place.step)
         if not workers.is_chief() or place.name == self._at:  # a validation that was given up twice
             return
         path = storage.join(self._folder, place.name)
@@ -165,12 +185,16 @@ class Resumer:
                 "same command goes on from it"
             ) from None
         self._at = place.name
-        self._tidy(place)
+        try:
+            self._tidy(place)
+        except RunError as error:  # the next one tries again
+            say(f"warning: an old checkpoint is left: {error}")
 
-    def _check_finite(self, place: Place) -> None:
+    def check_finite(self, step: int) -> None:
+        """Raises NotFiniteError if some of the state is NaN or infinite after a step; every worker must call it."""
         bad = next((each.name for each in self._floats if not np.isfinite(each.numpy()).all()), None)
         if workers.any_worker(bad is not None):  # statistics that are not synchronised differ
-            raise NotFiniteError(f"a weight ({bad or 'of another worker'}) is NaN or infinite after step {place.step}")
+            raise NotFiniteError(f"a weight ({bad or 'of another worker'}) is NaN or infinite after step {step}")
 
     def _tidy(self, newest: Place) -> None:
         """Deletes all but the newest to keep: older ones, what is not whole, and later ones, which were damaged."""

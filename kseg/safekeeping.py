@@ -2,18 +2,20 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
-from kseg import faults, memory
+from kseg import faults, memory, workers
 from kseg.config import TrainConfig
 from kseg.errors import Interrupted, NotFiniteError, RunError
 from kseg.hold import Hold
 from kseg.input_wait import InputWait
 from kseg.resuming import Place, Resumer, Scores
 from kseg.stopping import StopRequest
+
+ASKED = 8
 
 
 class StopOnNan(keras.callbacks.Callback):
@@ -76,8 +78,6 @@ class Checkpoints(keras.callbacks.Callback):
         scores: of the training metrics, over all replicas.
         stop: whether a signal asked for the end.
         hold: of the run directory.
-        agreed: whether the process, or one it trains with, is asked to end, by whether itself is; every process calls
-            it after the same batches.
     """
 
     def __init__(
@@ -91,11 +91,10 @@ class Checkpoints(keras.callbacks.Callback):
         scores: Scores,
         stop: StopRequest,
         hold: Hold,
-        agreed: Callable[[bool], bool] = bool,
     ):
         super().__init__()
         self._start, self._steps, self._epochs, self._every = start, steps_per_epoch, epochs, every_steps
-        self._resumer, self._scores, self._stop, self._agreed = resumer, scores, stop, agreed
+        self._resumer, self._scores, self._stop = resumer, scores, stop
         self._hold = hold
         self._epoch, self._of_epoch, self._cut = 0, (), False
 
@@ -115,7 +114,7 @@ class Checkpoints(keras.callbacks.Callback):
         """
         self._hold.check()
         step = self._start.offset(self._epoch) + batch + 1
-        stop = self._asked()
+        stop = self._asked(0 if step == self._steps else step)
         due = self._every and (self._epoch * self._steps + step) % self._every == 0
         if step == self._steps:  # the epoch's scores, before validation counts anew; a checkpoint follows soon
             self._of_epoch = self._scores.read()
@@ -126,7 +125,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_test_batch_end(self, batch, logs=None):
         """Gives validation up if the training is to end."""
-        if self._asked():
+        if self._asked(batch + 1):
             self._cut = self.model.stop_evaluating = True
 
     def on_test_end(self, logs=None):
@@ -150,10 +149,14 @@ class Checkpoints(keras.callbacks.Callback):
         if self._asked() and more:
             self._end(f"epoch {epoch + 1}")
 
-    def _asked(self) -> bool:
-        return self._agreed(self._stop.signal is not None)
+    def _asked(self, number: int = 0) -> bool:
+        """Whether to end. Several workers ask each other after every ASKED batches only: it takes a round of messages,
+        and a GPU waits meanwhile."""
+        every = ASKED if workers.joined() else 1
+        return number % every == 0 and workers.any_worker(self._stop.signal is not None)
 
     def _save(self, step: int, scores: tuple) -> None:
+        self._hold.check()
         total = float(scores[0])
         if not math.isfinite(total):
             where = f"epoch {self._epoch + 1}, step {step} of {self._steps}"
@@ -161,9 +164,13 @@ class Checkpoints(keras.callbacks.Callback):
         self._resumer.save(Place(self._epoch, step, scores))
 
     def _end(self, after: str) -> None:
-        self._agreed(False)  # all wait for the one that writes the checkpoint
+        workers.any_worker(False)  # all wait for the one that writes the checkpoint
         name = self._stop.signal or "another worker was asked to end"
         raise Interrupted(f"{name}: stopped after {after}; a checkpoint is kept, the same command goes on from it")
+
+
+# How a GPU's libraries say it, as errors of several kinds.
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "STATUS_ALLOC_FAILED", "CUDA_ERROR_OUT_OF_MEMORY", "No algorithm worked")
 
 
 @contextlib.contextmanager
@@ -174,7 +181,9 @@ def shortage_named(config: TrainConfig) -> Iterator[None]:
     except (tf.errors.OpError, OSError, MemoryError) as error:
         if words := faults.of_disk(error):  # to TensorFlow no different from the next
             raise RunError(f"{config.output_dir}: {words}: {_first_line(error)}; make room and start again") from None
-        if not isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
+        if not isinstance(error, tf.errors.ResourceExhaustedError | MemoryError) and not any(
+            sign in str(error) for sign in OUT_OF_MEMORY
+        ):
             raise
         raise RunError(
             f"out of memory with --mini_batch_size={config.mini_batch_size} --crop_size={config.crop_size} "

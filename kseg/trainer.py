@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
+import kseg
 from kseg import checkpoints, devices, faults, incremental, storage, workers
 from kseg.assembly import Assembly, assemble
 from kseg.callbacks import should_stop
@@ -20,6 +21,7 @@ from kseg.plan import Plan, make_plan
 from kseg.progress import say
 from kseg.replicated import shared_out
 from kseg.resuming import Place, Resumer
+from kseg.safekeeping import shortage_named
 from kseg.stopping import StopRequest
 
 
@@ -46,8 +48,9 @@ def train(config: TrainConfig) -> dict:
     stop = StopRequest()
     with stop.heeded(), workers.together():
         strategy = devices.strategy(config)  # before anything of TensorFlow's: it may have to find other machines
-        plan = make_plan(checkpoints.with_samples_of_run(config))
-        with plan.shards:
+        with stop.at_once():  # --on_bad_record=skip reads all records
+            plan = make_plan(checkpoints.with_samples_of_run(config))
+        with plan.shards, shortage_named(config):
             _train(plan, strategy, stop)
     return max(checkpoints.read_metrics(config.output_dir), key=lambda entry: entry["validation:mIOU"])
 
@@ -85,9 +88,10 @@ def _train_held(plan: Plan, strategy: tf.distribute.Strategy, stop: StopRequest,
     with strategy.scope():
         assembly = assemble(plan, precision, replicas)
         resumer = Resumer(assembly.state, config.output_dir, keep=config.keep_checkpoints)
+        stop.obey()
         start = resumer.restore()
         workers.agree("readable checkpoint", start.name)
-        done = metrics_of(config.output_dir, start.epochs)
+        done = metrics_of(config.output_dir, start)
         if start == Place():
             _load_start(plan, assembly)
         else:
@@ -96,6 +100,7 @@ def _train_held(plan: Plan, strategy: tf.distribute.Strategy, stop: StopRequest,
         hold = hold or stack.enter_context(_first_hold(config))
         checkpoints.make_run(config, plan.dataset.labels)  # only now: what fails above leaves nothing behind
         if not _finished(config, done):
+            stop.obey()
             fit(plan, assembly, validation, Keeping(resumer, hold, stop), start)
 
 
@@ -120,10 +125,13 @@ def _first_hold(config: TrainConfig) -> Iterator[Hold]:
 
 
 def _identity(plan: Plan) -> str:
-    """What workers that train together must have in common."""
-    splits = [plan.dataset.split(name).shards for name in (plan.config.train_split, plan.config.validation_split)]
+    """What workers that train together must have in common: what they compute, and when they ask each other."""
+    config = plan.config
+    asked = (config.checkpoint_every_steps, config.on_nan, devices.resolve_precision(config.mixed_precision))
+    versions = (kseg.__version__, tf.__version__, keras.__version__)
+    splits = [plan.dataset.split(name).shards for name in (config.train_split, config.validation_split)]
     counts = plan.training.examples, plan.validation.examples  # some may be skipped
-    return repr((checkpoints.compared(plan.config), splits, counts))
+    return repr((checkpoints.compared(config), asked, versions, splits, counts))
 
 
 def _progress_of(folder: str) -> str:

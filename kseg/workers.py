@@ -26,6 +26,11 @@ from kseg.errors import Interrupted, RunError, UsageError
 PROBE, SILENT, ENDING = 0.05, 0.6, 0.15
 LONGEST_PROBE = 1.0  # seconds; TensorFlow lets no other Python thread run while it asks
 LINGER = 3.0  # seconds
+# What TensorFlow says where workers do not fit together.
+REFUSALS = {
+    "joining a group": "the workers have different numbers of devices; every one must have as many",
+    "incarnation": "the others still wait for the process whose place this one takes; start it again once they ended",
+}
 ASKED = 3  # times
 
 
@@ -225,8 +230,12 @@ def together() -> Iterator[None]:
         yield
         if _group is not None:
             _group.finish()
-    except tf.errors.OpError:
-        if _group is None or not _group.lost():
+    except tf.errors.OpError as error:
+        if _group is None:
+            raise
+        if why := next((why for sign, why in REFUSALS.items() if sign in str(error)), None):
+            raise RunError(f"{_group.cluster.me}: {why}") from None
+        if not _group.lost():
             raise
         raise RunError(_group.loss()) from None
     except (RunError, UsageError, Interrupted):  # others may have to hear the end of what was done together

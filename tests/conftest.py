@@ -26,7 +26,9 @@ gc.freeze()
 LONGEST_FIRST = (
     *(
         "test_spine.py",
+        "test_killed_trainings.py",
         "test_replicas.py",
+        "test_fitting.py",
         "test_together.py",
         "test_trainer.py",
         "test_trainer_options.py",

@@ -17,7 +17,7 @@ import traceback
 import pytest
 from small_resnet import shrink
 
-from kseg import fitting, resuming, trainer
+from kseg import fitting, resuming, storage, trainer
 from kseg.config import TrainConfig
 from kseg.models.trainee import Trainee
 from kseg.resuming import Resumer
@@ -25,25 +25,30 @@ from kseg.resuming import Resumer
 RUNS = ("whole", "killed")
 KILLS = 20
 # What the process is killed in, how many of the kind it is let through at most, and the most seconds after it began
-# (a checkpoint: after the first of its files is there).
+# (a checkpoint: after the first of its files is there; "place": while all but its last is).
 MOMENTS = (
-    *(("step", 1, 0.05), ("checkpoint", 1, 0.005), ("step", 1, 0.2)),
+    *(("step", 1, 0.05), ("place", 1, 0.0), ("restore", 0, 0.1), ("step", 1, 0.2)),
     *(("validation", 0, 0.03), ("checkpoint", 0, 0.02), ("end", 0, 0.1)),
 )
 
 
 def tell_moments(pipe: int, answers: int) -> None:
-    """From here on a step's end, a checkpoint, a validation and an epoch's end wait for an answer before they begin."""
+    """From here on each of MOMENTS waits for an answer before it begins."""
 
-    def telling(function, byte):
+    def telling(function, byte, when=lambda *arguments: True):
         def call(*arguments, **keywords):
-            os.write(pipe, byte)
-            os.read(answers, 1)
+            if when(*arguments):
+                os.write(pipe, byte)
+                os.read(answers, 1)
             return function(*arguments, **keywords)
 
         return call
 
+    writes = storage.write_text
+    storage.write_text = telling(writes, b"p", lambda path, content: path.endswith(resuming.PLACE))
+
     Resumer.save = telling(Resumer.save, b"c")
+    Resumer.restore = telling(Resumer.restore, b"r")
     Trainee.evaluate = telling(Trainee.evaluate, b"v")
     fitting.Checkpoints.on_train_batch_end = telling(fitting.Checkpoints.on_train_batch_end, b"s")
     fitting.EpochEnd.on_epoch_end = telling(fitting.EpochEnd.on_epoch_end, b"e")
@@ -67,7 +72,8 @@ def run(config: TrainConfig, at) -> bool:
     os.close(answering)
     while byte := os.read(reading, 1):
         delay = at(byte)
-        os.write(answer, b"g")
+        if delay != 0:  # else it is killed before it goes on
+            os.write(answer, b"g")
         if delay is not None:
             while byte == b"c" and not unfinished(config.output_dir) and not select.select([reading], [], [], 0.001)[0]:
                 pass

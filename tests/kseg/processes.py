@@ -3,29 +3,31 @@
 import json
 import os
 import pathlib
+import random
 import socket
 import subprocess
 import sys
 
 FOLDER = pathlib.Path(__file__).parent
+PIPES = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
 
 
 def start(script: str, *arguments, **environment: str) -> subprocess.Popen:
-    """A script of this folder; standard output and errors are pipes of text."""
+    """A script of this folder; its standard streams are pipes of text."""
     variables = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"} | environment
     command = [sys.executable, FOLDER / script, *map(str, arguments)]
-    return subprocess.Popen(command, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, env=variables, text=True, **PIPES)
 
 
 def addresses(count: int) -> list[str]:
-    """Of ports that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return [f"localhost:{port}" for port in ports]
+    """Of ports that nobody listens on, and that the system gives to nobody who asks for any (32768 and above)."""
+    found, drawn = [], random.Random(os.getpid())
+    while len(found) < count:
+        port = drawn.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("localhost", port)) and port not in found:
+                found.append(port)
+    return [f"localhost:{port}" for port in found]
 
 
 def tf_config(there: list[str], index: int) -> str:

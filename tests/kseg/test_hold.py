@@ -94,7 +94,7 @@ def test_a_lease_whose_number_stands_still_is_taken_over(beats, capsys):
 def test_a_lease_of_a_dead_process_of_this_machine_is_taken_at_once(monkeypatch):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    written("dead", host=socket.gethostname(), process=ended.pid)
+    written("dead", machine=hold._machine(), process=ended.pid)
     monkeypatch.setattr(hold.time, "sleep", lambda seconds: pytest.fail("waited"))
     with held("ram://dead"):
         pass

@@ -16,7 +16,13 @@ import tensorflow as tf
 FLAGS = {
     **{"backbone": "resnet-18", "use_pretrained_model": False, "output_stride": 32, "base_size": 48, "crop_size": 32},
     **{"mini_batch_size": 2, "epochs": 30, "validation_mini_batch_size": 1, "mixed_precision": "float32"},
-    **{"validation_pictures": 0, "learning_rate": 0.01, "optimizer": "adam"},
+    **{
+        "validation_pictures": 0,
+        "learning_rate": 0.01,
+        "optimizer": "adam",
+        "ema_decay": 0.5,
+        "gradient_accumulation_steps": 3,
+    },
     **{"num_training_samples": 8, "checkpoint_every_steps": 1, "deterministic": True},
     **{
         "early_stopping_tolerance": 1.0,
@@ -42,8 +48,9 @@ def runs(tiny_data, tmp_path_factory):
 def test_it_was_killed_in_steps_checkpoints_validations_and_ends_of_epochs(runs):
     told = runs[1]
     assert len(told["kills"]) >= 20
-    assert all(told["kills"].count(moment) >= 3 for moment in ("step", "checkpoint", "validation", "end"))
-    assert told["unfinished"] >= 3  # checkpoints that lay there half written
+    counts = [told["kills"].count(moment) for moment in ("step", "checkpoint", "place", "restore", "validation", "end")]
+    assert min(counts) >= 2
+    assert told["unfinished"] >= told["kills"].count("place")  # checkpoints that lay there half written
 
 
 def test_metrics_are_the_same_bytes(runs):
@@ -53,7 +60,7 @@ def test_metrics_are_the_same_bytes(runs):
 
 
 def test_the_state_is_the_same_to_the_last_bit(runs):
-    """Weights, batch normalisation, optimizer (with its number of updates), states of random generators."""
+    """Weights, batch normalisation, optimizer and what it has accumulated, moving average, random generators."""
     states = []
     for name in ("killed", "whole"):
         newest = max((runs[0] / name / "checkpoints").iterdir())

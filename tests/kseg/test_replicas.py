@@ -103,7 +103,13 @@ def test_without_syncbn_the_statistics_alone_differ_from_one_device(normalised):
 FLAGS = {
     **{"backbone": "resnet-18", "use_pretrained_model": False, "output_stride": 8, "base_size": 96, "crop_size": 64},
     **{"mini_batch_size": 2, "epochs": 2, "validation_mini_batch_size": 2, "mixed_precision": "float32"},
-    **{"learning_rate": 0.0005, "class_weights": "balanced", "syncbn": True, "validation_pictures": 1},
+    **{
+        "checkpoint_every_steps": 1,
+        "learning_rate": 0.0005,
+        "class_weights": "balanced",
+        "syncbn": True,
+        "validation_pictures": 1,
+    },
     **{"loss": "ohem", "clip_norm": 1.0, "ema_decay": 0.9},
 }
 

@@ -13,36 +13,42 @@ from kseg.stopping import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_raises_at_once_where_nothing_is_under_way(number):
+def test_a_signal_is_noted_and_obeyed_where_it_is_asked_for(number):
     before = signal.getsignal(number)
     stop = StopRequest()
-    with pytest.raises(Interrupted, match=rf"^{number.name}: nothing was under way"), stop.heeded():
+    with stop.heeded():
+        stop.obey()
         os.kill(os.getpid(), number)
-        raise AssertionError("went on")
+        assert stop.signal == number.name
+        with pytest.raises(Interrupted, match=rf"^{number.name}: nothing was under way"):
+            stop.obey()
+        with pytest.raises(Interrupted), stop.at_once():
+            raise AssertionError("began")
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_noted_while_a_step_runs(number):
+def test_it_raises_where_python_works_for_long():
     stop = StopRequest()
-    with stop.heeded(), stop.at_leisure():
-        assert stop.signal is None
-        os.kill(os.getpid(), number)
-        assert stop.signal == number.name
+    with stop.heeded(), pytest.raises(Interrupted, match=r"^SIGTERM: nothing was under way"), stop.at_once():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("went on")
 
 
-def test_a_second_signal_ends_the_process():
-    script = """if True:
-        import os, signal
+@pytest.mark.parametrize(("later", "status"), [(0.5, 0), (1.5, -signal.SIGTERM)])
+def test_a_second_signal_ends_the_process_unless_it_comes_with_the_first(later, status):
+    script = f"""if True:
+        import os, signal, time
         from kseg.stopping import StopRequest
         stop = StopRequest()
-        with stop.heeded(), stop.at_leisure():
+        with stop.heeded():
             os.kill(os.getpid(), signal.SIGINT)
+            now = time.monotonic()
+            time.monotonic = lambda: now + {later}
             os.kill(os.getpid(), signal.SIGTERM)
-            print("went on", flush=True)
+            print(stop.signal, flush=True)
     """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "")
+    assert (done.returncode, done.stdout) == (status, "" if status else "SIGINT\n")
 
 
 def test_outside_of_the_main_thread_nothing_is_handled():

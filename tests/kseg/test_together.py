@@ -21,6 +21,11 @@ def started():
     def start(count: int, timeout: float, what: str):
         there = processes.addresses(count)
         running.extend(processes.start_workers("together_run.py", timeout, what, there=there))
+        for process in running:
+            assert process.stdout.readline() == "imported\n", process.communicate()
+        for process in running:  # at the same time, however long that took
+            process.stdin.write("\n")
+            process.stdin.flush()
         for index, process in enumerate(running):
             lines = [process.stdout.readline()]
             if index > 0:
@@ -54,17 +59,18 @@ def test_workers_agree_and_end_together(started):
 
 @pytest.mark.parametrize(("number", "count"), [(signal.SIGKILL, 2), (signal.SIGSTOP, 3)], ids=["killed", "stopped"])
 def test_the_loss_of_a_worker_ends_the_others_by_its_name(started, number, count):
-    running, there = started(count, 5, "loop")
+    running, there = started(count, 10, "loop")
     running[0].send_signal(number)
     for status, _, errors in processes.ended(running[1:]):
         assert status == 1
-        assert errors.startswith(f"kseg-train: worker 0 ({there[0]}) {LOST}5)")
+        assert errors.startswith(f"kseg-train: worker 0 ({there[0]}) {LOST}10)")
         assert errors.count("\n") == 1
 
 
 def test_a_worker_that_does_not_come_up_is_named():
     there = processes.addresses(2)
     alone = processes.start("together_run.py", 5, "loop", TF_CONFIG=processes.tf_config(there, 0))
+    assert alone.stdout.readline() == "imported\n"
     assert processes.ended([alone]) == [
         (1, "", f"kseg-train: worker 1 ({there[1]}) did not come up within --worker_timeout=5 seconds\n")
     ]

@@ -187,6 +187,29 @@ def test_metrics_that_the_checkpoint_outlives_are_missed(copied, tiny_data):
         trainer.train(config(tiny_data, copied))
 
 
+HOLDER = """if True:
+    import sys
+    from kseg.hold import held
+    with held(sys.argv[1]):
+        print("held", flush=True)
+        sys.stdin.readline()
+"""
+
+
+def test_a_run_that_another_process_trains_is_refused_and_left_alone(copied, tiny_data):
+    shutil.rmtree(copied / "checkpoints" / "epoch-00002-step-0000000")
+    before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file() and path.name != ".lock"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOLDER, copied], **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(
+            RunError, match=rf"run: process {other.pid} on .* trains into it; wait for its end, or give"
+        ):
+            trainer.train(config(tiny_data, copied))
+        other.kill()
+    assert before == {path: path.read_bytes() for path in copied.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
 def test_lost_checkpoints_do_not_begin_the_run_anew(copied, tiny_data):
     shutil.rmtree(copied / "checkpoints")
     before = (copied / "metrics.jsonl").read_text()

@@ -1,6 +1,6 @@
 """A worker that does nothing but ask the others; run by test_together.py.
 
-Arguments: seconds of patience, and whether to "agree" first or just to "loop".
+Arguments: seconds of patience, and whether to "agree" first or just to "loop". Waits for a line once all is imported.
 """
 
 import dataclasses
@@ -16,6 +16,8 @@ TIMEOUT, DO = float(sys.argv[1]), sys.argv[2]
 def run(config) -> None:
     from kseg import workers
 
+    print("imported", flush=True)
+    sys.stdin.readline()
     cluster = read_cluster(os.environ["TF_CONFIG"])
     with workers.together():
         workers.start(cluster, TIMEOUT)
