@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from kseg.errors import UnreachableError
+from kseg.errors import UnreachableError, UsageError
 from kseg.progress import say
 
 SETTING = "KSEG_STORAGE_PATIENCE"  # environment variable: seconds
@@ -62,7 +62,7 @@ class Outage:
     def _wait(self, error: UnreachableError, began: float, pause: float) -> None:
         with self._lock:
             self._refuse()  # another thread's attempt may have been the last
-            now, patience = self._clock(), float(os.environ.get(SETTING, PATIENCE)) if self._answered else 0.0
+            now, patience = self._clock(), _patience() if self._answered else 0.0
             first = self._since is None
             if first:
                 self._since = began, error
@@ -79,6 +79,14 @@ class Outage:
             since, self._answered, self._since, self._given_up = self._since, True, None, None
         if since is not None:
             say(f"the storage answers again, after {self._clock() - since[0]:.0f} seconds")
+
+
+def _patience() -> float:
+    value = os.environ.get(SETTING, PATIENCE)
+    try:
+        return float(value)
+    except ValueError:
+        raise UsageError(f"{SETTING}={value} in the environment: allowed: a number of seconds") from None
 
 
 _outage = Outage()

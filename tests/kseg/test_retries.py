@@ -2,7 +2,7 @@
 
 import pytest
 
-from kseg.errors import RunError, UnreachableError
+from kseg.errors import RunError, UnreachableError, UsageError
 from kseg.retries import PATIENCE, SETTING, Outage
 
 
@@ -100,6 +100,10 @@ def test_the_environment_says_how_long(outage, clock, monkeypatch):
     with pytest.raises(UnreachableError):
         outage.retried(request, "answer")
     assert 1 <= clock.now - 100 <= 10
+    clock.now += 100
+    monkeypatch.setenv(SETTING, "long")
+    with pytest.raises(UsageError, match="KSEG_STORAGE_PATIENCE=long in the environment: allowed: a number of seconds"):
+        outage.retried(request, "answer")
 
 
 def test_other_errors_are_not_tried_again(outage):
