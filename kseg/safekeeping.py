@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from kseg import faults, memory, workers
+from kseg import faults, workers
 from kseg.config import TrainConfig
 from kseg.errors import Interrupted, NotFiniteError, RunError
 from kseg.hold import Hold
@@ -139,12 +139,11 @@ class Checkpoints(keras.callbacks.Callback):
             self._end(f"the steps of epoch {self._epoch + 1}, in its validation")
 
     def on_epoch_end(self, epoch, logs=None):
-        """Ends, after `EpochEnd` has kept the epoch, if that is asked for and there is more to do; frees memory.
+        """Ends, after `EpochEnd` has kept the epoch, if that is asked for and there is more to do.
 
         Raises:
             Interrupted: if it is.
         """
-        memory.give_back()
         more = epoch + 1 < self._epochs and not self.model.stop_training
         if self._asked() and more:
             self._end(f"epoch {epoch + 1}")

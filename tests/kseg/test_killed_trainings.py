@@ -16,13 +16,8 @@ import tensorflow as tf
 FLAGS = {
     **{"backbone": "resnet-18", "use_pretrained_model": False, "output_stride": 32, "base_size": 48, "crop_size": 32},
     **{"mini_batch_size": 2, "epochs": 30, "validation_mini_batch_size": 1, "mixed_precision": "float32"},
-    **{
-        "validation_pictures": 0,
-        "learning_rate": 0.01,
-        "optimizer": "adam",
-        "ema_decay": 0.5,
-        "gradient_accumulation_steps": 3,
-    },
+    **{"validation_pictures": 0, "learning_rate": 0.01, "optimizer": "adam", "class_weights": "balanced"},
+    **{"ema_decay": 0.5, "gradient_accumulation_steps": 3},
     **{"num_training_samples": 8, "checkpoint_every_steps": 1, "deterministic": True},
     **{
         "early_stopping_tolerance": 1.0,

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
