@@ -19,17 +19,9 @@ from kseg.progress import say
 
 FOLDER = "checkpoints"
 STATE, PLACE = "state", "place.json"
-# What reading a damaged checkpoint, or one of another network, raises. Others (no room, no rights) say nothing of it.
-DAMAGE = (
-    AssertionError,
-    LookupError,
-    ValueError,
-    TypeError,
-    RunError,
-    tf.errors.DataLossError,
-    tf.errors.NotFoundError,
-)
-DAMAGE += (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, tf.errors.FailedPreconditionError)
+# Reasons for which a checkpoint cannot be read that say nothing of it: no rights, no room, nobody who answers.
+HINDRANCES = (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError, tf.errors.ResourceExhaustedError)
+HINDRANCES += (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError)
 NAME = re.compile(r"epoch-(\d{5,})-step-(\d{7,})")
 
 
@@ -129,7 +121,9 @@ class Resumer:
                 return found
             except UnreachableError:
                 raise
-            except DAMAGE as error:
+            except HINDRANCES as error:
+                raise RunError(f"{path}: cannot be read: {faults.why(path, error)}") from None
+            except (AssertionError, LookupError, ValueError, TypeError, RunError, tf.errors.OpError) as error:
                 say(f"warning: {path}: damaged or of another network: {str(error).partition(chr(10))[0]}")
         if not places and self._has_earlier():
             raise RunError(

@@ -55,7 +55,7 @@ def test_run_directory_is_complete(finished):
     names = {child.name for child in folder.iterdir()}
     assert names == {
         *("config.json", "config.flags", "labels.json", "metrics.jsonl", "timing.jsonl"),
-        *("best", "last", "checkpoints", "tensorboard"),
+        *("best", "last", "checkpoints", "tensorboard", ".lock"),
     }
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
