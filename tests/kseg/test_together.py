@@ -67,6 +67,15 @@ def test_the_loss_of_a_worker_ends_the_others_by_its_name(started, number, count
         assert errors.count("\n") == 1
 
 
+def test_workers_with_different_numbers_of_devices_say_so(started):
+    """One is told by TensorFlow, the other may meet the first's end."""
+    running, _ = started(2, 10, "uneven")
+    ends = processes.ended(running)
+    assert [status for status, _, _ in ends] == [1, 1]
+    assert all("Traceback" not in errors for _, _, errors in ends)
+    assert any("the workers have different numbers of devices; every one must have as many" in end[2] for end in ends)
+
+
 def test_a_worker_that_does_not_come_up_is_named():
     there = processes.addresses(2)
     alone = processes.start("together_run.py", 5, "loop", TF_CONFIG=processes.tf_config(there, 0))

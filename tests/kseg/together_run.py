@@ -1,6 +1,7 @@
 """A worker that does nothing but ask the others; run by test_together.py.
 
-Arguments: seconds of patience, and whether to "agree" first or just to "loop". Waits for a line once all is imported.
+Arguments: seconds of patience, and whether to "agree" first, just to "loop", or to have "uneven" numbers of devices.
+Waits for a line once all is imported.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ def run(config) -> None:
     sys.stdin.readline()
     cluster = read_cluster(os.environ["TF_CONFIG"])
     with workers.together():
-        workers.start(cluster, TIMEOUT)
+        workers.start(cluster, TIMEOUT, logical_devices=cluster.place + 1 if DO == "uneven" else 1)
         print("started", flush=True)
         if DO == "agree":
             workers.agree("colour", "blue")
