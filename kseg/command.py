@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 
-from kseg import knobs
+from kseg import knobs, memory
 from kseg.errors import Interrupted, RunError, UsageError
 
 
@@ -44,6 +44,7 @@ def launch(
     try:
         with _terminable():
             config = knobs.parse(config_class, argv)
+            memory.use_one_arena()
             _import_tensorflow()
             gc.freeze()  # 300,000 objects for as long as the process lives: no collection need look at them again
             status = run(config) or 0

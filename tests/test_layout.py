@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 # A module imports only from rows above its own; modules of one package (kseg.data, kseg.models) may use each other.
 ROWS = [
-    ["kseg", "kseg.cache", "kseg.errors", "kseg.progress", "kseg.photos"],
+    ["kseg", "kseg.cache", "kseg.errors", "kseg.progress", "kseg.photos", "kseg.memory"],
     ["kseg.knobs", "kseg.registry", "kseg.cluster"],
     ["kseg.config"],
     ["kseg.labels", "kseg.retries"],
