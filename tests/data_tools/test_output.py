@@ -59,7 +59,7 @@ def test_what_is_in_the_way(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=rf"^{tmp_path}/file: is a file; expected a folder for --output$"):
         write(tmp_path / "file")
-    with pytest.raises(RunError, match=rf"{tmp_path}/file/under: cannot make this folder"):
+    with pytest.raises(RunError, match=rf"{tmp_path}/file/under: cannot be written: {tmp_path}/file is no folder$"):
         write(tmp_path / "file" / "under")
     with pytest.raises(RunError, match=rf"{tmp_path}: is a folder; expected the name of a file"):
         write(tmp_path / "new", html=str(tmp_path))

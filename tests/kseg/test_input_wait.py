@@ -81,14 +81,14 @@ def test_training_is_the_same_with_and_without_it():
 
 
 def test_callbacks_see_the_loss_of_the_step_before_and_the_epoch_its_own():
-    """Nothing waits for the step just begun, but at an epoch's first and, for the epoch's own loss, last."""
+    """Nothing waits for the step just begun, but at an epoch's first and last."""
     clock = Clock()
     metered, plain = Work(clock, InputWait(clock)), Work(clock, InputWait(clock))
     fit([metered.meter, metered])
     fit([plain])
     for start in (0, 5):
-        one, two, three, _, epoch = plain.losses[start : start + 5]
-        assert metered.losses[start : start + 5] == [one, one, two, three, epoch]
+        one, two, _, four, epoch = plain.losses[start : start + 5]
+        assert metered.losses[start : start + 5] == [one, one, two, four, epoch]
 
 
 class Late:

@@ -54,7 +54,7 @@ def test_the_average_is_what_is_scored_and_kept(finished, tiny_data):
 
 def _trained_kernel(folder, model) -> np.ndarray:
     """head_conv's kernel in the newest checkpoint: the first variable of its shape."""
-    reader = tf.train.load_checkpoint(str(folder / "checkpoints"))
+    reader = tf.train.load_checkpoint(str(max((folder / "checkpoints").iterdir()) / "state"))
     shape = list(model.get_layer("head_conv").kernel.shape)
     places = sorted(
         int(key.split("/")[1]) for key, there in reader.get_variable_to_shape_map().items() if there == shape
