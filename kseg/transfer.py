@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -60,47 +60,49 @@ def _files(folder: str) -> list[str]:
     return [os.path.relpath(path, folder) for path in paths]
 
 
-@contextlib.contextmanager
-def brought_here(path: str) -> Iterator[str]:
+def brought_here(path: str) -> contextlib.AbstractContextManager[str]:
     """Yields a local folder with all that is in the folder `path`: itself, or for a remote one a copy.
 
     Raises:
         RunError: naming the file, if it cannot be downloaded.
     """
-    path = storage.prepare(path)
-    if "://" not in path:
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        _download_folder(path, folder)
-        yield folder
+    return _local(path, _download_folder)
 
 
-@contextlib.contextmanager
-def file_brought_here(path: str) -> Iterator[str]:
+def file_brought_here(path: str) -> contextlib.AbstractContextManager[str]:
     """Yields where a file can be read locally: `path` itself, or for a remote one a copy of the same name.
 
     Raises:
         RunError: naming the file, if it cannot be downloaded.
     """
+    return _local(path, _download_file)
+
+
+@contextlib.contextmanager
+def _local(path: str, download: Callable[[str, str], str]) -> Iterator[str]:
     path = storage.prepare(path)
     if "://" not in path:
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
-        local = os.path.join(folder, os.path.basename(path))
-        _copy("cannot be read", path, path, local)
-        yield local
+        yield download(path, folder)
 
 
-def _download_folder(path: str, folder: str) -> None:
+def _download_file(path: str, folder: str) -> str:
+    local = os.path.join(folder, os.path.basename(path))
+    _copy("cannot be read", path, path, local)
+    return local
+
+
+def _download_folder(path: str, folder: str) -> str:
     for name in storage.list_dir(path):
-        source, target = storage.join(path, name), os.path.join(folder, name)
+        source = storage.join(path, name)
         if storage.is_dir(source):
-            os.mkdir(target)
-            _download_folder(source, target)
+            os.mkdir(os.path.join(folder, name))
+            _download_folder(source, os.path.join(folder, name))
         else:
-            _copy("cannot be read", source, source, target)
+            _download_file(source, folder)
+    return folder
 
 
 class Mirror(contextlib.AbstractContextManager):
