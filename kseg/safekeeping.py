@@ -57,10 +57,14 @@ class StopOnNan(keras.callbacks.Callback):
             self._refuse("validation loss", logs["val_loss"], self._steps)
 
     def _refuse(self, what: str, value: float, step: int):
-        epoch, steps = self._epoch, self._steps
-        raise NotFiniteError(
-            f"{what} is {value} at step {epoch * steps + step} (epoch {epoch + 1}, step {step} of {steps})"
-        )
+        raise _not_finite(what, value, self._epoch, step, self._steps)
+
+
+def _not_finite(what: str, value: float, epoch: int, step: int, steps: int) -> NotFiniteError:
+    """Of a value after a step, from 1, of an epoch, from 0, of so many steps."""
+    return NotFiniteError(
+        f"{what} is {value} at step {epoch * steps + step} (epoch {epoch + 1}, step {step} of {steps})"
+    )
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -94,8 +98,7 @@ class Checkpoints(keras.callbacks.Callback):
     ):
         super().__init__()
         self._start, self._steps, self._epochs, self._every = start, steps_per_epoch, epochs, every_steps
-        self._resumer, self._scores, self._stop = resumer, scores, stop
-        self._hold = hold
+        self._resumer, self._scores, self._stop, self._hold = resumer, scores, stop, hold
         self._epoch, self._of_epoch, self._cut = 0, (), False
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -158,8 +161,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._hold.check()
         total = float(scores[0])
         if not math.isfinite(total):
-            where = f"epoch {self._epoch + 1}, step {step} of {self._steps}"
-            raise NotFiniteError(f"loss is {total} at step {self._epoch * self._steps + step} ({where})")
+            raise _not_finite("loss", total, self._epoch, step, self._steps)
         self._resumer.save(Place(self._epoch, step, scores))
 
     def _end(self, after: str) -> None:

@@ -97,7 +97,7 @@ def test_a_lease_of_a_dead_process_of_this_machine_is_taken_at_once(monkeypatch)
     written("dead", machine=hold._machine(), process=ended.pid)
     monkeypatch.setattr(hold.time, "sleep", lambda seconds: pytest.fail("waited"))
     with held("ram://dead"):
-        pass
+        assert json.loads(storage.read_text(lease("dead")))["process"] == os.getpid()
 
 
 def test_a_lease_that_another_took_over_is_noticed(beats):

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_hold import HOLDER
 
 from kseg import checkpoints, trainer
 from kseg.config import TrainConfig
@@ -187,15 +188,6 @@ def test_metrics_that_the_checkpoint_outlives_are_missed(copied, tiny_data):
     (copied / "metrics.jsonl").unlink()
     with pytest.raises(RunError, match=r"metrics\.jsonl: 0 epochs, but the checkpoint has 2"):
         trainer.train(config(tiny_data, copied))
-
-
-HOLDER = """if True:
-    import sys
-    from kseg.hold import held
-    with held(sys.argv[1]):
-        print("held", flush=True)
-        sys.stdin.readline()
-"""
 
 
 def test_a_run_that_another_process_trains_is_refused_and_left_alone(copied, tiny_data):
