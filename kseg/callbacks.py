@@ -243,6 +243,9 @@ class ValidationPictures(keras.callbacks.Callback):
         dataset: of (images uint8 [N, H, W, 3], masks uint8 [N, H, W]).
         labels: for the colours.
         count: pictures to draw, > 0.
+        segment: images uint8 [N, H, W, 3] to their classes uint8 [N, H, W], of the model; a graph, as TensorFlow
+            2.16.2 never frees what is made outside of one, 900 constants a picture
+            (https://github.com/tensorflow/tensorflow/issues/62551).
         average: of the weights, to predict with instead of them.
     """
 
@@ -252,10 +255,11 @@ class ValidationPictures(keras.callbacks.Callback):
         dataset: tf.data.Dataset,
         labels: LabelMap,
         count: int,
+        segment: Callable[[np.ndarray], tf.Tensor],
         average: WeightAverage | None = None,
     ):
         super().__init__()
-        self._average = average
+        self._segment, self._average = segment, average
         self._dataset, self._count, self._labels, self._writer = dataset, count, labels, writer
 
     @functools.cached_property
@@ -267,8 +271,7 @@ class ValidationPictures(keras.callbacks.Callback):
         """Predicts and draws, one picture after the other as their sizes may differ."""
         with self._writer.as_default(step=epoch + 1), averaged(self._average):
             for index, (image, mask) in enumerate(self._samples):
-                logits = self.model(image[None], training=False)
-                prediction = np.argmax(logits[0], axis=-1).astype(np.uint8)
+                prediction = self._segment(image[None])[0].numpy()
                 drawn = pictures.triple(image, mask, prediction, self._labels)
                 tf.summary.image(f"validation/{index}: image, label, prediction", drawn[None])
         self._writer.flush()

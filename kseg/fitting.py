@@ -15,6 +15,7 @@ from kseg.config import TrainConfig
 from kseg.config.safety import ROLLBACK
 from kseg.data import damage
 from kseg.errors import NotFiniteError, RunError
+from kseg.evaluator import segment_with_model
 from kseg.events import Events
 from kseg.hold import Hold
 from kseg.input_wait import InputWait, advice
@@ -219,8 +220,8 @@ def _reports(
     if average is not None:
         reports.append(Averaging(average))
     if config.validation_pictures and workers.is_chief():
-        pictures, labels = plan.validation_data(), plan.dataset.labels
-        reports.append(ValidationPictures(writer, pictures, labels, config.validation_pictures, average))
+        shown = plan.validation_data(), plan.dataset.labels, config.validation_pictures
+        reports.append(ValidationPictures(writer, *shown, segment_with_model(assembly.model), average))
     split = plan.dataset.split(config.train_split)
     end = EpochEnd(
         config.output_dir,

@@ -28,6 +28,8 @@ LONGEST_FIRST = (
         "test_spine.py",
         "test_killed_trainings.py",
         "test_replicas.py",
+        "test_lost_worker.py",
+        "test_s3_run.py",
         "test_fitting.py",
         "test_together.py",
         "test_trainer.py",
