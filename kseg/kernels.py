@@ -38,3 +38,25 @@ def after(x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """`x`, to be had only once `other` is there: what is worked out from it is neither begun earlier nor kept since."""
     with tf.control_dependencies([other]):
         return tf.identity(x)
+
+
+def apply_momentum(
+    variable: tf.Variable, slot: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, momentum: float, *, nesterov: bool
+) -> None:
+    """slot = momentum x slot - rate x gradient, and variable += slot or, nesterov, momentum x slot - rate x gradient.
+
+    Args:
+        variable, slot: of one shape and dtype; changed in place.
+        gradient: of the same shape and dtype.
+        rate: [], of the same dtype.
+        momentum: 0 to 1.
+        nesterov: whether the step is taken from where the momentum leads.
+    """
+    tf.raw_ops.ResourceApplyKerasMomentum(
+        var=variable.handle,
+        accum=slot.handle,
+        lr=rate,
+        grad=gradient,
+        momentum=tf.constant(momentum, variable.dtype),
+        use_nesterov=nesterov,
+    )

@@ -84,8 +84,25 @@ class _ReferenceRules(Gradients):
         }
 
 
+class _InPlaceSGD(keras.optimizers.SGD):
+    """Keras's SGD by one operation that needs no memory of its own.
+
+    Its four operations hold twice a kernel's size: 75 MB for fcn's head, whose turn comes while all activations are
+    still kept.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        if not self.momentum or keras.backend.backend() != "tensorflow":
+            super().update_step(gradient, variable, learning_rate)
+            return
+        from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
+
+        slot = self.momentums[self._get_variable_index(variable)]
+        kernels.apply_momentum(variable, slot.value, gradient, learning_rate, self.momentum, nesterov=self.nesterov)
+
+
 @keras.saving.register_keras_serializable("kseg")
-class SGD(_ReferenceRules, keras.optimizers.SGD):
+class SGD(_ReferenceRules, _InPlaceSGD):
     """Keras's SGD (momentum holds the rate, as MXNet's sgd and nag) with the reference's decay and head rate."""
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from kseg import kernels
@@ -27,3 +28,12 @@ def test_after_waits_in_a_graph_and_changes_nothing():
     waiting = [operation for operation in graph.get_operations() if operation.control_inputs]
     assert [operation.control_inputs[0].type for operation in waiting if operation.inputs][:1] == ["Exp"]
     np.testing.assert_array_equal(run(tf.constant([1.0, 2.0]), tf.constant(0.0)), [1, 2])
+
+
+@pytest.mark.parametrize(("nesterov", "expected"), [(False, 2.2), (True, 1.8)])
+def test_momentum_is_applied_in_place(nesterov, expected):
+    """0.5 x 1 - 0.1 x 3 = 0.2; nesterov steps by 0.5 x 0.2 - 0.1 x 3."""
+    variable, slot = tf.Variable([2.0]), tf.Variable([1.0])
+    kernels.apply_momentum(variable, slot, tf.constant([3.0]), tf.constant(0.1), 0.5, nesterov=nesterov)
+    np.testing.assert_allclose(slot.numpy(), [0.2], rtol=1e-6)
+    np.testing.assert_allclose(variable.numpy(), [expected], rtol=1e-6)

@@ -26,17 +26,25 @@ def test_memory_handles_and_functions_stay(tmp_path):
     assert found["handles"][0] == found["handles"][1] > 3
     assert found["functions"][0] == found["functions"][1] > 10
     assert found["highest_growth_percent"] < 5
+    assert found["python_blocks_an_epoch"] < 1000
 
 
-STEADY = [Figures(900.0, 9, 100)] * 9 + [Figures(1000.0, 9, 108)] * 11
+STEADY = [Figures(900.0, 9, 100, 20_000)] * 9 + [Figures(1000.0, 9, 108, 50_000)] * 10
 
 
 @pytest.mark.parametrize(
     ("last", "stays"),
-    [((1049.0, 9, 108), True), ((1050.0, 9, 108), False), ((1000.0, 10, 108), False), ((1000.0, 9, 109), False)],
+    [
+        ((1049.0, 9, 108, 59_000), True),
+        ((1050.0, 9, 108, 50_000), False),
+        ((1000.0, 10, 108, 50_000), False),
+        ((1000.0, 9, 109, 50_000), False),
+        ((1000.0, 9, 108, 60_000), False),
+    ],
 )
 def test_growth_is_counted_from_the_tenth_epoch(last, stays):
     found = soak.line([*STEADY, Figures(*last)], 60.0)
     assert found["rss_mb"] == {"first": 900.0, "tenth": 1000.0, "last": last[0]}
     assert found["growth_percent"] == pytest.approx(last[0] / 10 - 100)
+    assert found["python_blocks_an_epoch"] == (last[3] - 50_000) / 10
     assert soak.stays(found) is stays
