@@ -69,15 +69,16 @@ class Figures:
     blocks: int
 
 
-def figures() -> Figures:
-    """Of now."""
+def figures(collected: bool) -> Figures:
+    """Of now; `collected`: what waits for Python's garbage collector counts to the memory, but not to the blocks."""
     from tensorflow.python.eager import context
 
-    gc.collect()
     status = pathlib.Path("/proc/self/status").read_text()
     kilobytes = int(status.split("VmRSS:")[1].split()[0])
     handles = len(os.listdir("/proc/self/fd")) - 1  # that of the listing itself
     functions = len(context.context().list_function_names())
+    if collected:
+        gc.collect()
     return Figures(round(kilobytes / 2**10, 1), handles, functions, sys.getallocatedblocks())
 
 
@@ -91,7 +92,7 @@ def soaked(config: TrainConfig, each: TextIO) -> list[Figures]:
 
     def on_epoch_end(self, *arguments):
         end(self, *arguments)
-        noted.append(figures())
+        noted.append(figures(collected=len(noted) + 1 in (SETTLED, config.epochs)))
         print(len(noted), *dataclasses.astuple(noted[-1]), sep=",", file=each, flush=True)
 
     keras.callbacks.CallbackList.on_epoch_end = on_epoch_end
@@ -122,7 +123,7 @@ def line(noted: list[Figures], seconds: float) -> dict:
 
 
 def stays(found: dict) -> bool:
-    """Whether memory and handles stayed as they were."""
+    """Whether memory, handles, functions and blocks stayed as they were."""
     constant = all(low == high for low, high in (found["handles"], found["functions"]))
     return constant and found["highest_growth_percent"] < MOST_GROWTH and found["python_blocks_an_epoch"] < MOST_BLOCKS
 

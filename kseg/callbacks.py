@@ -271,7 +271,7 @@ class ValidationPictures(keras.callbacks.Callback):
         """Predicts and draws, one picture after the other as their sizes may differ."""
         with self._writer.as_default(step=epoch + 1), averaged(self._average):
             for index, (image, mask) in enumerate(self._samples):
-                prediction = self._segment(image[None])[0].numpy()
+                prediction = self._segment(image[None]).numpy()[0]
                 drawn = pictures.triple(image, mask, prediction, self._labels)
                 tf.summary.image(f"validation/{index}: image, label, prediction", drawn[None])
         self._writer.flush()

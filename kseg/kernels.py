@@ -1,4 +1,4 @@
-"""What the networks take from TensorFlow itself where Keras offers no operation as fast; kseg.models asks for it."""
+"""What the networks and the optimizers take from TensorFlow itself where Keras offers no operation as good."""
 
 import tensorflow as tf
 

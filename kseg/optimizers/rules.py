@@ -85,9 +85,9 @@ class _ReferenceRules(Gradients):
 
 
 class _InPlaceSGD(keras.optimizers.SGD):
-    """Keras's SGD by one operation that needs no memory of its own.
+    """Keras's SGD by one operation that needs no memory of its own; gradient and rate come in the variable's dtype.
 
-    Its four operations hold twice a kernel's size: 75 MB for fcn's head, whose turn comes while all activations are
+    Keras's four operations hold twice a kernel's size: 75 MB for fcn's head, whose turn comes while all activations are
     still kept.
     """
 

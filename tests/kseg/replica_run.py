@@ -76,11 +76,11 @@ def copies(strategy: tf.distribute.Strategy, variable) -> list:
     return [copy.numpy().tolist() for copy in strategy.experimental_local_results(variable)]
 
 
-def follow(strategy: tf.distribute.Strategy, **options) -> dict:
+def follow(strategy: tf.distribute.Strategy, name: str, **options) -> dict:
     """Two weights that follow the gradients of BATCHES, those with an infinite loss only where it is scaled."""
     with strategy.scope():
         weights = [keras.Variable(np.float32([1.0, 2.0])), keras.Variable(np.float32(3.0))]
-        optimizer = build_optimizer("adamw", learning_rate=0.1, weight_decay=0.1, **options)
+        optimizer = build_optimizer(name, learning_rate=0.1, weight_decay=0.1, **options)
         optimizer.build(weights)
 
     def step(examples):
@@ -127,7 +127,8 @@ if __name__ == "__main__":
     for kind in ("sgd", "adamw"):
         runs[kind] = {"one": train(one, kind), "two": train(two, kind)}
         runs[kind]["valid"] = int((labels != 255).sum())
-    for steps, norm, scaled in [(1, 0.5, False), (1, None, True), (2, 0.5, False), (2, 0.5, True)]:
-        options = {"accumulation_steps": steps, "clip_norm": norm, "loss_scaled": scaled}
+    ways = [(1, 0.5, False), (1, None, True), (2, 0.5, False), (2, 0.5, True)]
+    for name, (steps, norm, scaled) in [*(("adamw", way) for way in ways), ("sgd", ways[-1])]:
+        options = {"name": name, "accumulation_steps": steps, "clip_norm": norm, "loss_scaled": scaled}
         runs["followed"].append({"options": options, "one": follow(one, **options), "two": follow(two, **options)})
     print("RUNS " + json.dumps(runs))

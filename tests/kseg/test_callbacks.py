@@ -1,10 +1,16 @@
-"""Early stopping by hand-worked courses of mIOU, the metric line, the NaN stop."""
+"""Early stopping by hand-worked courses of mIOU, the metric line, the pictures' predictions."""
 
 import re
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
-from kseg.callbacks import improved, metric_line, should_stop
+from kseg import pictures
+from kseg.averaging import WeightAverage
+from kseg.callbacks import ValidationPictures, improved, metric_line, should_stop
+from kseg.evaluator import segment_with_model
 
 
 def stops_after(mious: list[float], **rule) -> int | None:
@@ -51,3 +57,29 @@ def test_metric_line_is_what_a_tuner_reads():
         "validation:mIOU=0.5523 images_per_second=3.22"
     )
     assert re.search(r"validation:mIOU=([0-9.]+)", line).group(1) == "0.5523"
+
+
+def test_pictures_are_predicted_with_the_averages_of_their_epoch(monkeypatch):
+    """Of a network whose logits are its bias: first the averages say 1 and the weights 0, then the other way round."""
+    drawn = []
+
+    def triple(image, mask, prediction, labels):
+        drawn.append(prediction)
+        return np.concatenate([image] * 3, axis=1)
+
+    monkeypatch.setattr(pictures, "triple", triple)
+    dense = keras.layers.Dense(2)
+    model = keras.Sequential([keras.Input((None, None, 3), dtype="uint8"), keras.layers.Rescaling(0.0), dense])
+    dense.bias.assign([0.0, 1.0])
+    average = WeightAverage(model.variables, decay=0.5)
+    dataset = tf.data.Dataset.from_tensors((np.ones((1, 4, 5, 3), np.uint8), np.zeros((1, 4, 5), np.uint8)))
+    shown = ValidationPictures(
+        tf.summary.create_noop_writer(), dataset, None, 1, segment_with_model(model), average=average
+    )
+    for epoch, weights in enumerate([[1.0, 0.0], [0.0, 1.0]]):
+        dense.bias.assign(weights)
+        shown.on_epoch_end(epoch)
+        np.testing.assert_array_equal(dense.bias.numpy(), weights)
+        average.reset()
+    assert [(prediction.shape, prediction.dtype) for prediction in drawn] == [((4, 5), np.uint8)] * 2
+    assert [prediction.min() for prediction in drawn] == [prediction.max() for prediction in drawn] == [1, 0]

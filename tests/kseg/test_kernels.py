@@ -31,7 +31,7 @@ def test_after_waits_in_a_graph_and_changes_nothing():
 
 
 @pytest.mark.parametrize(("nesterov", "expected"), [(False, 2.2), (True, 1.8)])
-def test_momentum_is_applied_in_place(nesterov, expected):
+def test_momentum_and_nesterov_by_hand(nesterov, expected):
     """0.5 x 1 - 0.1 x 3 = 0.2; nesterov steps by 0.5 x 0.2 - 0.1 x 3."""
     variable, slot = tf.Variable([2.0]), tf.Variable([1.0])
     kernels.apply_momentum(variable, slot, tf.constant([3.0]), tf.constant(0.1), 0.5, nesterov=nesterov)

@@ -25,10 +25,10 @@ def trained(tiny_data, small_resnet, tmp_path_factory) -> dict:
     there = processes.addresses(2)
     running = workers = processes.start_workers("worker_run.py", *flags, there=there)
     try:
-        trainer.train(TrainConfig(data=tiny_data, output_dir=str(folder / "one"), **FLAGS))
         while not workers[0].stdout.readline().startswith("epoch=1 "):
             assert workers[0].poll() is None
         workers[1].kill()
+        trainer.train(TrainConfig(data=tiny_data, output_dir=str(folder / "one"), **FLAGS))
         first = processes.ended(workers)
         running = processes.start_workers("worker_run.py", *flags, there=there)
         second = processes.ended(running)

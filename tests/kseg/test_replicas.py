@@ -47,7 +47,7 @@ def test_every_valid_pixel_is_counted_once_on_two_replicas(runs):
 
 def test_gradients_are_scaled_accumulated_and_clipped_after_their_sum(runs):
     """A norm, and what overflows, is that of the whole batch, and the replicas stay the same."""
-    assert len(runs["followed"]) == 4
+    assert len(runs["followed"]) == 5
     for run in runs["followed"]:
         options, one, two = run["options"], run["one"], run["two"]
         assert two["updates"] == one["updates"] == 6 // options["accumulation_steps"]
@@ -120,10 +120,10 @@ def trained(tiny_data, small_resnet, tmp_path_factory) -> dict:
     workers = processes.start_workers("worker_run.py", *flags_of_workers, there=there, **environment)
     running = [*workers]
     try:
-        trainer.train(TrainConfig(data=tiny_data, output_dir=str(folder / "one"), **FLAGS))
         while not workers[0].stdout.readline().startswith("epoch=1 "):
             assert workers[0].poll() is None
         workers[1].send_signal(signal.SIGTERM)
+        trainer.train(TrainConfig(data=tiny_data, output_dir=str(folder / "one"), **FLAGS))
         ends = processes.ended(workers)
         workers = processes.start_workers("worker_run.py", *flags_of_workers, there=there, **environment)
         two = [f"--output_dir={folder / 'two'}", "--logical_devices=2"]
