@@ -40,6 +40,12 @@ def start_workers(script: str, *arguments, there: list[str], **environment: str)
     return [start(script, *arguments, TF_CONFIG=tf_config(there, index), **environment) for index in range(len(there))]
 
 
+def await_line(process: subprocess.Popen, start: str) -> None:
+    """Returns once it has printed a line that begins so; fails if it ends before."""
+    while not process.stdout.readline().startswith(start):
+        assert process.poll() is None
+
+
 def ended(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
     """(exit status, standard output, standard error) of each, once it has ended."""
     outputs = [process.communicate(timeout=300) for process in processes]

@@ -1,7 +1,5 @@
 """Two workers train with adam until one is killed, start again together, and end as one device does."""
 
-import pathlib
-
 import processes
 import pytest
 
@@ -25,8 +23,7 @@ def trained(tiny_data, small_resnet, tmp_path_factory) -> dict:
     there = processes.addresses(2)
     running = workers = processes.start_workers("worker_run.py", *flags, there=there)
     try:
-        while not workers[0].stdout.readline().startswith("epoch=1 "):
-            assert workers[0].poll() is None
+        processes.await_line(workers[0], "epoch=1 ")
         workers[1].kill()
         trainer.train(TrainConfig(data=tiny_data, output_dir=str(folder / "one"), **FLAGS))
         first = processes.ended(workers)
@@ -56,13 +53,8 @@ def test_both_started_again_go_on_in_the_second_epoch(trained):
 
 def test_with_adam_the_losses_and_scores_are_those_of_one_device(trained):
     """Of both epochs; to 1e-3, as adam divides by gradients that for some weights are rounding alone."""
-    several, one = (read(trained[name]) for name in ("workers", "one"))
+    several, one = (checkpoints.read_metrics(str(trained[name])) for name in ("workers", "one"))
     assert len(several) == len(one) == 2
     assert {f"{split}:{name}" for split in ("train", "validation") for name in ("loss", "mIOU")} <= set(one[0])
     for found, expected in zip(several, one, strict=True):
         assert found == pytest.approx(expected, rel=1e-3)
-
-
-def read(folder: pathlib.Path) -> list[dict]:
-    """The lines of metrics.jsonl."""
-    return checkpoints.read_metrics(str(folder))

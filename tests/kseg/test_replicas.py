@@ -120,8 +120,7 @@ def trained(tiny_data, small_resnet, tmp_path_factory) -> dict:
     workers = processes.start_workers("worker_run.py", *flags_of_workers, there=there, **environment)
     running = [*workers]
     try:
-        while not workers[0].stdout.readline().startswith("epoch=1 "):
-            assert workers[0].poll() is None
+        processes.await_line(workers[0], "epoch=1 ")
         workers[1].send_signal(signal.SIGTERM)
         trainer.train(TrainConfig(data=tiny_data, output_dir=str(folder / "one"), **FLAGS))
         ends = processes.ended(workers)
