@@ -28,10 +28,16 @@ def fused_batch_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: f
     """
     gamma, beta = tf.cast(gamma, tf.float32), tf.cast(beta, tf.float32)
     outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=epsilon, is_training=True)
-    # The operation gives the variance for its population, the sum / (number - 1), which may be 0 / 0 for one value.
+    return outputs, tf.stop_gradient(mean), tf.stop_gradient(_of_the_batch(variance, x))
+
+
+def _of_the_batch(variance: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """The operation gives the variance for its population, the sum / (number - 1), which may be 0 / 0 for one value."""
+    count = x.shape[:-1].num_elements()
+    if count is not None:  # as in a training step: 15 operations less to trace a layer
+        return variance * ((count - 1) / count) if count > 1 else tf.zeros_like(variance)
     count = tf.cast(tf.size(x) // tf.shape(x)[-1], tf.float32)
-    variance = tf.where(count > 1, variance * ((count - 1) / count), tf.zeros_like(variance))
-    return outputs, tf.stop_gradient(mean), tf.stop_gradient(variance)
+    return tf.where(count > 1, variance * ((count - 1) / count), tf.zeros_like(variance))
 
 
 def after(x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:

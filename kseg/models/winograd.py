@@ -86,20 +86,34 @@ def convolution(x, kernel, dilation: int = 1):
 
 def _convolution(x, kernel, dilation: int):
     """`convolution` without a gradient of its own."""
+    channels, filters = kernel.shape[2:]
+    return (_by_channels if channels > filters else _by_filters)(x, kernel, dilation)
+
+
+def _by_channels(x, kernel, dilation: int):
+    """For more channels than filters: what takes most memory, transformed tiles and kernels, is there in parts."""
+    total = None
+    for part in _parts(kernel.shape, axis=2):
+        ready = x if total is None else total
+        tiles = transformed(_after(x[..., part], ready), TRAINING, dilation)
+        products = ops.matmul(tiles, _transformed_kernel(_after(kernel[:, :, part], tiles)))
+        total = products if total is None else total + products
+    return assembled(total, ops.shape(x), TRAINING, dilation)
+
+
+def _by_filters(x, kernel, dilation: int):
     tiles, parts = transformed(x, TRAINING, dilation), []
-    for part in _parts(kernel.shape):
-        ready = parts[-1] if parts else x
-        products = ops.matmul(tiles, _transformed_kernel(_after(kernel[..., part], ready)))
+    for part in _parts(kernel.shape, axis=3):
+        products = ops.matmul(tiles, _transformed_kernel(_after(kernel[..., part], parts[-1] if parts else x)))
         parts.append(assembled(products, ops.shape(x), TRAINING, dilation))
     return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
 
 
-def _parts(shape) -> list[slice]:
-    """The filters of a kernel [3, 3, C, F] in parts whose transformed kernels have at most 36 x PART values."""
-    channels, filters = shape[2:]
-    count = -(-channels * filters // PART)
-    size = -(-filters // count)
-    return [slice(start, min(start + size, filters)) for start in range(0, filters, size)]
+def _parts(shape, axis: int) -> list[slice]:
+    """A kernel's [3, 3, C, F] axis in parts, so that of each the transformed kernel has at most 36 x PART values."""
+    count = -(-shape[2] * shape[3] // PART)
+    size = -(-shape[axis] // count)
+    return [slice(start, min(start + size, shape[axis])) for start in range(0, shape[axis], size)]
 
 
 def _after(x, other):
@@ -167,13 +181,13 @@ def _kernel_gradient(x, upstream, dilation: int, shape):
     y = ops.pad(upstream, [[0, 0], [0, after[0]], [0, after[1]], [0, 0]])
     y = ops.matmul(by.output.T, ops.reshape(_blocks(y, rows, columns, by.tile, dilation), (by.tile**2, -1)))
     y = ops.reshape(y, (by.points**2, -1, shape[-1]))
-    tiles, parts = ops.transpose(transformed(x, by, dilation), (0, 2, 1)), []
-    for part in _parts(shape):
-        products = ops.matmul(tiles, _after(y[..., part], parts[-1] if parts else y))
-        channels, filters = products.shape[1:]
+    parts = []
+    for part in _parts(shape, axis=2):
+        tiles = transformed(_after(x[..., part], parts[-1] if parts else y), by, dilation)
+        products = ops.matmul(ops.transpose(tiles, (0, 2, 1)), y)
         taps = ops.matmul(by.kernel.T, ops.reshape(products, (by.points**2, -1)))
-        parts.append(ops.reshape(taps, (TAPS, TAPS, channels, filters)))
-    return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+        parts.append(ops.reshape(taps, (TAPS, TAPS, *products.shape[1:])))
+    return ops.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
 
 
 def served_weights(kernel: np.ndarray, bias: np.ndarray | float = 0) -> list[np.ndarray]:

@@ -34,6 +34,15 @@ def test_variance_is_that_of_the_values_by_hand():
     assert float(norm.moving_variance[0]) == pytest.approx((4 + 1 + 0 + 9) / 4)
 
 
+@pytest.mark.parametrize("values, variance", [([1, 2, 3, 6], 3.5), ([5], 0)])
+def test_variance_of_sizes_unknown_when_the_graph_is_built(values, variance):
+    norm = BatchNormalization(momentum=0.0)
+    norm.build((None, None, None, 1))
+    run = tf.function(lambda x: norm(x, training=True), input_signature=[tf.TensorSpec([None, None, None, 1])])
+    run(np.float32(values).reshape(1, 1, -1, 1))
+    assert float(norm.moving_variance[0]) == pytest.approx(variance)
+
+
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_keeps_statistics_in_float32(dtype):
     x = tf.cast(np.full((2, 8, 8, 1), 1.0) + np.arange(8)[None, None, :, None] / 4, dtype.removeprefix("mixed_"))

@@ -41,11 +41,12 @@ def test_values_and_gradients_are_the_direct_ones(shape, wrap):
         np.testing.assert_allclose(our, their, rtol=0, atol=1e-5 * np.abs(their).max())
 
 
-def test_filters_in_parts_change_nothing(monkeypatch):
-    x, kernel, upstream = tensors(1, 8, 8, 6, 10)
+@pytest.mark.parametrize("channels, filters, axis", [(6, 10, 3), (10, 6, 2)])
+def test_channels_or_filters_in_parts_change_nothing(monkeypatch, channels, filters, axis):
+    x, kernel, upstream = tensors(1, 8, 8, channels, filters)
     whole = value_and_gradients(lambda x, kernel: winograd.convolution(x, kernel), x, kernel, upstream)
     monkeypatch.setattr(winograd, "PART", 24)
-    assert [part.stop - part.start for part in winograd._parts(kernel.shape)] == [4, 4, 2]
+    assert [part.stop - part.start for part in winograd._parts(kernel.shape, axis)] == [4, 4, 2]
     for part, all_at_once in zip(
         value_and_gradients(lambda x, kernel: winograd.convolution(x, kernel), x, kernel, upstream), whole, strict=True
     ):
