@@ -10,6 +10,7 @@ keras.ops only. Tensors are [N, H, W, C]; H and W may be unknown when the graph 
 """
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -74,14 +75,24 @@ def convolution(x, kernel, dilation: int = 1):
     def run(x, kernel):
         def gradient(upstream):
             mirrored = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))
-            down = _convolution(upstream, mirrored, dilation)
+            down = _shared(_convolution)(upstream, mirrored, dilation)
             # Transformed anew, since the tiles kept from the forward pass would be 2.6 times the input; and one after
             # the other, since both at once need their memory together: 0.3 GB for the head of fcn.
-            return down, _kernel_gradient(_after(x, down), upstream, dilation, kernel.shape)
+            return down, _shared(_kernel_gradient)(_after(x, down), upstream, dilation, tuple(kernel.shape))
 
-        return _convolution(x, kernel, dilation), gradient
+        return _shared(_convolution)(x, kernel, dilation), gradient
 
     return run(x, kernel)
+
+
+@functools.cache
+def _shared(function):
+    """The function, on TensorFlow as one that layers of the same shapes share: 14 of resnet-50 need 4 (stride 8)."""
+    if keras.backend.backend() != "tensorflow":
+        return function
+    from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
+
+    return kernels.traced_once(function)
 
 
 def _convolution(x, kernel, dilation: int):

@@ -19,6 +19,26 @@ def test_a_replica_knows_how_many_share_its_batch():
     assert seen == [1]
 
 
+def test_equal_shapes_share_one_graph():
+    traced = []
+
+    def scaled(x, factor):
+        traced.append(x.shape.as_list())
+        return x * factor
+
+    shared = kernels.traced_once(scaled)
+
+    @tf.function(input_signature=[tf.TensorSpec([2]), tf.TensorSpec([2]), tf.TensorSpec([None])])
+    def run(a, b, c):
+        return [shared(a, 3.0), shared(b, 3.0), shared(b, 4.0), shared(c, 3.0)]
+
+    results = run(tf.constant([1.0, 2.0]), tf.constant([3.0, 4.0]), tf.constant([5.0]))
+    assert [result.numpy().tolist() for result in results] == [[3, 6], [9, 12], [12, 16], [15]]
+    assert traced == [[2], [2], [None]]
+    assert shared(tf.constant([1.0, 1.0]), 3.0).numpy().tolist() == [3, 3]  # eager, by the graph there is
+    assert len(traced) == 3
+
+
 def test_after_waits_in_a_graph_and_changes_nothing():
     @tf.function
     def run(x, other):
