@@ -78,7 +78,7 @@ def _exported(calling, variables: list) -> bytes | None:
     """A graph that calls the step, with the functions it calls; None if it reads an outer tensor that is no variable's.
 
     The step stays a function of the graph's library, since TensorFlow would make a Python object of every operation of
-    an imported graph (of 8,000).
+    an imported graph (of 5,000).
     """
     places = {id(each.value.handle): index for index, each in enumerate(variables)}
     captured = [places.get(id(tensor)) for tensor in calling.captured_inputs]

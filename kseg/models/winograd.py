@@ -113,6 +113,7 @@ def _by_channels(x, kernel, dilation: int):
 
 
 def _by_filters(x, kernel, dilation: int):
+    """For others: the tiles are there whole, their products and the transformed kernels in parts."""
     tiles, parts = transformed(x, TRAINING, dilation), []
     for part in _parts(kernel.shape, axis=3):
         products = ops.matmul(tiles, _transformed_kernel(_after(kernel[..., part], parts[-1] if parts else x)))

@@ -28,13 +28,13 @@ def test_equal_shapes_share_one_graph():
 
     shared = kernels.traced_once(scaled)
 
-    @tf.function(input_signature=[tf.TensorSpec([2]), tf.TensorSpec([2]), tf.TensorSpec([None])])
+    @tf.function(input_signature=[tf.TensorSpec([None]), tf.TensorSpec([2]), tf.TensorSpec([2])])
     def run(a, b, c):
-        return [shared(a, 3.0), shared(b, 3.0), shared(b, 4.0), shared(c, 3.0)]
+        return [shared(a, 3.0), shared(b, 3.0), shared(c, 3.0), shared(c, 4.0)]
 
-    results = run(tf.constant([1.0, 2.0]), tf.constant([3.0, 4.0]), tf.constant([5.0]))
-    assert [result.numpy().tolist() for result in results] == [[3, 6], [9, 12], [12, 16], [15]]
-    assert traced == [[2], [2], [None]]
+    results = run(tf.constant([5.0]), tf.constant([1.0, 2.0]), tf.constant([3.0, 4.0]))
+    assert [result.numpy().tolist() for result in results] == [[15], [3, 6], [9, 12], [12, 16]]
+    assert traced == [[None], [2], [2]]
     assert shared(tf.constant([1.0, 1.0]), 3.0).numpy().tolist() == [3, 3]  # eager, by the graph there is
     assert len(traced) == 3
 
