@@ -114,9 +114,9 @@ def apart(one: pathlib.Path, other: pathlib.Path) -> dict:
 
     Of losses and scores relative, of a weight or statistic to the largest of its tensor or to 1, of pixels their share.
     """
-    expected, found = (
-        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] for folder in (one, other)
-    )
+    from kseg import checkpoints
+
+    expected, found = (checkpoints.read_metrics(str(folder)) for folder in (one, other))
     pairs = [
         (name, abs(theirs[name] - ours[name]) / max(abs(ours[name]), 1e-12))
         for ours, theirs in zip(expected, found, strict=True)
@@ -134,25 +134,14 @@ def apart(one: pathlib.Path, other: pathlib.Path) -> dict:
     }
 
 
-def draw_data(folder: pathlib.Path) -> str:
-    """The demo, converted."""
-    from data_tools import demo, jobs, writer
-    from data_tools.convert import ConvertConfig
-
-    demo.write_demo(str(folder / "pictures"), 0)
-    flags = {"input": str(folder / "pictures"), "classes": str(folder / "pictures" / "classes.txt")}
-    records = str(folder / "records")
-    found = jobs.find_jobs(ConvertConfig(output=records, **flags))
-    writer.write_splits(found.splits, records, found.labels, runner=writer.local_runner(1))
-    return records
-
-
 def run(config: EqualityConfig) -> int:
     """Draws, trains, prints."""
+    from benchmarks.soak import draw_data
+
     status = 0
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        data = draw_data(folder)
+        data = draw_data(name)
         train(config, data, folder / "one")
         for kind, options in KINDS.items():
             train(config, data, folder / kind, **options)

@@ -128,12 +128,12 @@ def stays(found: dict) -> bool:
     return constant and found["highest_growth_percent"] < MOST_GROWTH and found["python_blocks_an_epoch"] < MOST_BLOCKS
 
 
-def draw_data(folder: str, config: SoakConfig) -> str:
-    """Converted pictures of the demo's kind; their folder."""
+def draw_data(folder: str, *sizes: int) -> str:
+    """Converted pictures of the demo's kind, of `write_demo`'s numbers and size; their folder."""
     from data_tools import demo, jobs, writer
     from data_tools.convert import ConvertConfig
 
-    demo.write_demo(f"{folder}/pictures", 0, config.train_images, config.validation_images, config.size)
+    demo.write_demo(f"{folder}/pictures", 0, *sizes)
     flags = {"input": f"{folder}/pictures", "classes": f"{folder}/pictures/classes.txt"}
     found = jobs.find_jobs(ConvertConfig(output=f"{folder}/records", **flags))
     writer.write_splits(found.splits, f"{folder}/records", found.labels, runner=writer.local_runner(1))
@@ -143,7 +143,8 @@ def draw_data(folder: str, config: SoakConfig) -> str:
 def run(config: SoakConfig) -> int:
     """Draws, trains, prints."""
     with tempfile.TemporaryDirectory() as folder, open(config.each or os.devnull, "w") as each:
-        places = [f"--data={draw_data(folder, config)}", f"--output_dir={folder}/run", f"--epochs={config.epochs}"]
+        data = draw_data(folder, config.train_images, config.validation_images, config.size)
+        places = [f"--data={data}", f"--output_dir={folder}/run", f"--epochs={config.epochs}"]
         training = parse(TrainConfig, ["soak.py", f"--flagfile={RECIPE}", *FLAGS, *places])
         began = time.monotonic()
         noted = soaked(training, each)
