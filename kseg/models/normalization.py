@@ -17,9 +17,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         fused = self._fused() if training and self.trainable and mask is None and len(inputs.shape) == 4 else None
         if fused is None:
             return super().call(inputs, training=training, mask=mask)
-        outputs, mean, variance = fused(inputs, self.gamma, self.beta, self.epsilon)
-        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + value * (1 - self.momentum))
+        statistics = self.moving_mean, self.moving_variance
+        outputs, *moved = fused(inputs, self.gamma, self.beta, statistics, momentum=self.momentum, epsilon=self.epsilon)
+        for moving, value in zip(statistics, moved, strict=True):
+            moving.assign(value)
         return keras.ops.cast(outputs, self.compute_dtype)
 
     def _fused(self):

@@ -36,6 +36,7 @@ class Gradients:
     def __init__(self, *, loss_scaled: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.loss_scaled = loss_scaled
+        self._constants = None  # those of the update that is being traced
         self.rate_factor = self.add_variable((), "ones", dtype="float32", name="rate_factor")
         if loss_scaled:
             initial = keras.initializers.Constant(INITIAL_LOSS_SCALE)
@@ -61,11 +62,19 @@ class Gradients:
     def _backend_apply_gradients(self, grads, trainable_variables):
         """Takes the place of Keras's, called in `apply` by each replica with its own gradients."""
         variables = [variable.value for variable in trainable_variables]
-        gradients = [summed for summed, _ in self._all_reduce_sum_gradients(zip(grads, variables, strict=True))]
+        gradients = self._summed(grads, variables)
         if self.loss_scaled:
             self._unscale(gradients, variables)
         else:
             self._accumulate(gradients, variables)
+
+    def _summed(self, gradients, variables):
+        """The gradients summed over the replicas; one replica's own are not copied one by one."""
+        from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
+
+        if kernels.replicas() == 1:
+            return list(gradients)
+        return [summed for summed, _ in self._all_reduce_sum_gradients(zip(gradients, variables, strict=True))]
 
     def _unscale(self, gradients, variables):
         def use():
@@ -103,9 +112,18 @@ class Gradients:
 
     def _update(self, gradients, variables):
         # Of this batch: the schedule's step is the batch number, skipped ones counted.
-        rate = self.learning_rate * self.rate_factor
+        rate, self._constants = self.learning_rate * self.rate_factor, {}
         for gradient, variable in zip(self._clip_gradients(gradients), variables, strict=True):
             self.update_step(gradient, variable, rate)
+        self._constants = None
+
+    def constant(self, value: float, dtype: str):
+        """A number for `update_step`, [] in `dtype`: one operation for all variables, since each is one to trace."""
+        if self._constants is None:
+            return ops.convert_to_tensor(value, dtype)
+        if (value, dtype) not in self._constants:
+            self._constants[value, dtype] = ops.convert_to_tensor(value, dtype)
+        return self._constants[value, dtype]
 
     def get_config(self) -> dict:
         """Constructor arguments."""

@@ -71,7 +71,7 @@ class _ReferenceRules(Gradients):
         if multiplier != 1:  # most have 1, and each operation left out is a millisecond less to trace
             rate = rate * multiplier
         if self.coupled_decay and self.decays[index]:
-            gradient = gradient + self.coupled_decay * variable
+            gradient = gradient + self.constant(self.coupled_decay, variable.dtype) * variable
         if self.decoupled_decay and self.decays[index]:
             self.assign_sub(variable, rate * self.decoupled_decay * variable)
         super().update_step(gradient, variable, rate)
@@ -100,7 +100,8 @@ class _InPlaceSGD(keras.optimizers.SGD):
         from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
 
         slot = self.momentums[self._get_variable_index(variable)]
-        kernels.apply_momentum(variable, slot.value, gradient, learning_rate, self.momentum, nesterov=self.nesterov)
+        momentum = self.constant(self.momentum, variable.dtype)
+        kernels.apply_momentum(variable, slot.value, gradient, learning_rate, momentum, nesterov=self.nesterov)
 
 
 @keras.saving.register_keras_serializable("kseg")

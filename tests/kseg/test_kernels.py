@@ -4,12 +4,26 @@ import tensorflow as tf
 
 from kseg import kernels
 
+ONE, TWO = np.float32([1.0]), np.float32([2.0])
 
-def test_fused_batch_norm_by_hand():
-    x = np.float32([1, 3, 5, 7]).reshape(2, 2, 1, 1)
-    outputs, mean, variance = kernels.fused_batch_norm(x, np.float32([2.0]), np.float32([1.0]), 0.0011)
-    assert (float(mean[0]), float(variance[0])) == (4.0, 5.0)
+
+@pytest.mark.parametrize("momentum, moved", [(0.75, (3.0, 2.0)), (0.0, (4.0, 5.0))])
+def test_fused_batch_norm_by_hand(momentum, moved):
+    """Values 1, 3, 5, 7: mean 4, variance 5; statistics so far 8/3 and 1."""
+    x = tf.reshape(tf.constant([1.0, 3, 5, 7]), [2, 2, 1, 1])
+    earlier = np.float32([8 / 3]), ONE
+    outputs, mean, variance = kernels.fused_batch_norm(x, TWO, ONE, earlier, momentum=momentum, epsilon=0.0011)
+    assert (float(mean[0]), float(variance[0])) == pytest.approx(moved)
     np.testing.assert_allclose(np.ravel(outputs), 1 + 2 * np.float32([-3, -1, 1, 3]) / np.sqrt(5.0011), rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, None])
+def test_one_value_has_no_variance(size):
+    @tf.function(input_signature=[tf.TensorSpec([1, 1, size, 1])])
+    def moved(x):
+        return kernels.fused_batch_norm(x, TWO, ONE, (ONE, TWO), momentum=0.5, epsilon=0.001)[1:]
+
+    assert [float(each[0]) for each in moved(np.full((1, 1, 1, 1), 3, np.float32))] == [2.0, 1.0]
 
 
 def test_a_replica_knows_how_many_share_its_batch():
