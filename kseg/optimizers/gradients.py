@@ -7,6 +7,24 @@ INITIAL_LOSS_SCALE = 2.0**15
 GROWTH_BATCHES = 2000
 
 
+class _Numbers:
+    """The numbers of the update at hand as tensors: one operation each to trace, not one for each variable's use."""
+
+    def __init__(self):
+        self._tensors = {}
+
+    def tensor(self, value: float, dtype):
+        """The number in `dtype`, []."""
+        key = value, keras.backend.standardize_dtype(dtype)
+        if key not in self._tensors:
+            self._tensors[key] = ops.convert_to_tensor(*key)
+        return self._tensors[key]
+
+    def forget(self) -> None:
+        """Another update, maybe of another graph, makes its own."""
+        self._tensors.clear()
+
+
 class Gradients:
     """Mixin before a Keras optimizer: what the gradients of a batch go through before the rule sees them.
 
@@ -36,7 +54,7 @@ class Gradients:
     def __init__(self, *, loss_scaled: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.loss_scaled = loss_scaled
-        self._constants = None  # those of the update that is being traced
+        self.numbers = _Numbers()  # no dict, which Keras and TensorFlow would keep track of
         self.rate_factor = self.add_variable((), "ones", dtype="float32", name="rate_factor")
         if loss_scaled:
             initial = keras.initializers.Constant(INITIAL_LOSS_SCALE)
@@ -70,7 +88,7 @@ class Gradients:
 
     def _summed(self, gradients, variables):
         """The gradients summed over the replicas; one replica's own are not copied one by one."""
-        from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
+        from kseg import kernels  # here: it needs TensorFlow, without which this module can be imported
 
         if kernels.replicas() == 1:
             return list(gradients)
@@ -112,18 +130,12 @@ class Gradients:
 
     def _update(self, gradients, variables):
         # Of this batch: the schedule's step is the batch number, skipped ones counted.
-        rate, self._constants = self.learning_rate * self.rate_factor, {}
-        for gradient, variable in zip(self._clip_gradients(gradients), variables, strict=True):
-            self.update_step(gradient, variable, rate)
-        self._constants = None
-
-    def constant(self, value: float, dtype: str):
-        """A number for `update_step`, [] in `dtype`: one operation for all variables, since each is one to trace."""
-        if self._constants is None:
-            return ops.convert_to_tensor(value, dtype)
-        if (value, dtype) not in self._constants:
-            self._constants[value, dtype] = ops.convert_to_tensor(value, dtype)
-        return self._constants[value, dtype]
+        rate = self.learning_rate * self.rate_factor
+        try:  # no replica's update comes in between: assigning to variables of aggregation "none" waits for no other
+            for gradient, variable in zip(self._clip_gradients(gradients), variables, strict=True):
+                self.update_step(gradient, variable, rate)
+        finally:
+            self.numbers.forget()
 
     def get_config(self) -> dict:
         """Constructor arguments."""

@@ -71,7 +71,7 @@ class _ReferenceRules(Gradients):
         if multiplier != 1:  # most have 1, and each operation left out is a millisecond less to trace
             rate = rate * multiplier
         if self.coupled_decay and self.decays[index]:
-            gradient = gradient + self.constant(self.coupled_decay, variable.dtype) * variable
+            gradient = gradient + self.numbers.tensor(self.coupled_decay, variable.dtype) * variable
         if self.decoupled_decay and self.decays[index]:
             self.assign_sub(variable, rate * self.decoupled_decay * variable)
         super().update_step(gradient, variable, rate)
@@ -90,7 +90,7 @@ class _InPlaceSGD(keras.optimizers.SGD):
     """Keras's SGD by one operation that needs no memory of its own; gradient and rate come in the variable's dtype.
 
     Keras's four operations hold twice a kernel's size: 75 MB for fcn's head, whose turn comes while all activations are
-    still kept.
+    still kept. To be mixed with `Gradients`, for its `numbers`.
     """
 
     def update_step(self, gradient, variable, learning_rate):
@@ -100,7 +100,7 @@ class _InPlaceSGD(keras.optimizers.SGD):
         from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
 
         slot = self.momentums[self._get_variable_index(variable)]
-        momentum = self.constant(self.momentum, variable.dtype)
+        momentum = self.numbers.tensor(self.momentum, variable.dtype)
         kernels.apply_momentum(variable, slot.value, gradient, learning_rate, momentum, nesterov=self.nesterov)
 
 

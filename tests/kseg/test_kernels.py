@@ -18,12 +18,25 @@ def test_fused_batch_norm_by_hand(momentum, moved):
 
 
 @pytest.mark.parametrize("size", [1, None])
-def test_one_value_has_no_variance(size):
+def test_one_value_has_no_variance_whatever_the_operation_says(size, monkeypatch):
+    """cuDNN says NaN."""
+    operation = tf.compat.v1.nn.fused_batch_norm
+
+    def says(*arguments, **keywords):
+        return *operation(*arguments, **keywords)[:2], np.float32([np.nan])
+
+    monkeypatch.setattr(tf.compat.v1.nn, "fused_batch_norm", says)
+
     @tf.function(input_signature=[tf.TensorSpec([1, 1, size, 1])])
     def moved(x):
         return kernels.fused_batch_norm(x, TWO, ONE, (ONE, TWO), momentum=0.5, epsilon=0.001)[1:]
 
     assert [float(each[0]) for each in moved(np.full((1, 1, 1, 1), 3, np.float32))] == [2.0, 1.0]
+
+
+def test_a_batch_of_nothing_can_be_traced():
+    x, zero, one = tf.zeros([0, 2, 2, 4]), tf.zeros(4), tf.ones(4)
+    assert kernels.fused_batch_norm(x, one, zero, (zero, one), momentum=0.9, epsilon=0.001)[0].shape == x.shape
 
 
 def test_a_replica_knows_how_many_share_its_batch():

@@ -27,31 +27,38 @@ def test_a_training_step_is_keras_own(shape):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max() + 1e-6)
 
 
-def test_variance_is_that_of_the_values_by_hand():
-    norm = BatchNormalization(momentum=0.0)
+# Of statistics that begin at mean 0 and variance 1.
+MOMENTA = pytest.mark.parametrize("momentum", [0.0, 0.9])
+
+
+@MOMENTA
+def test_variance_is_that_of_the_values_by_hand(momentum):
+    norm = BatchNormalization(momentum=momentum)
     norm(np.float32([1, 2, 3, 6]).reshape(1, 2, 2, 1), training=True)
-    assert float(norm.moving_mean[0]) == pytest.approx(3)
-    assert float(norm.moving_variance[0]) == pytest.approx((4 + 1 + 0 + 9) / 4)
+    assert float(norm.moving_mean[0]) == pytest.approx((1 - momentum) * 3)
+    assert float(norm.moving_variance[0]) == pytest.approx(momentum + (1 - momentum) * (4 + 1 + 0 + 9) / 4)
 
 
+@MOMENTA
 @pytest.mark.parametrize("values, variance", [([1, 2, 3, 6], 3.5), ([5], 0)])
-def test_variance_of_sizes_unknown_when_the_graph_is_built(values, variance):
-    norm = BatchNormalization(momentum=0.0)
+def test_variance_of_sizes_unknown_when_the_graph_is_built(values, variance, momentum):
+    norm = BatchNormalization(momentum=momentum)
     norm.build((None, None, None, 1))
     run = tf.function(lambda x: norm(x, training=True), input_signature=[tf.TensorSpec([None, None, None, 1])])
     run(np.float32(values).reshape(1, 1, -1, 1))
-    assert float(norm.moving_variance[0]) == pytest.approx(variance)
+    assert float(norm.moving_variance[0]) == pytest.approx(momentum + (1 - momentum) * variance)
 
 
+@MOMENTA
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_keeps_statistics_in_float32(dtype):
+def test_mixed_precision_keeps_statistics_in_float32(dtype, momentum):
     x = tf.cast(np.full((2, 8, 8, 1), 1.0) + np.arange(8)[None, None, :, None] / 4, dtype.removeprefix("mixed_"))
-    norm = BatchNormalization(momentum=0.0, dtype=dtype)
+    norm = BatchNormalization(momentum=momentum, dtype=dtype)
     y = norm(x, training=True)
     assert y.dtype == x.dtype
     assert norm.moving_mean.dtype == "float32"
-    assert float(norm.moving_mean[0]) == pytest.approx(1.875, abs=1e-6)
-    assert float(norm.moving_variance[0]) == pytest.approx(0.328125, abs=1e-6)
+    assert float(norm.moving_mean[0]) == pytest.approx((1 - momentum) * 1.875, abs=1e-6)
+    assert float(norm.moving_variance[0]) == pytest.approx(momentum + (1 - momentum) * 0.328125, abs=1e-6)
     assert float(tf.reduce_mean(tf.cast(y, tf.float32))) == pytest.approx(0, abs=1e-2)
 
 

@@ -77,6 +77,30 @@ def test_momentum_is_one_operation_that_changes_weight_and_slot_in_place(name):
     assert sorted(kinds) == ["AssignVariableOp", "ResourceApplyKerasMomentum"]
 
 
+def test_a_second_variable_adds_no_number_and_copies_no_gradient():
+    """Of sgd's graph; the numbers are made anew for every trace, and outside of one."""
+    start, gradient = np.ones(4, np.float32), tf.constant([1.0, 2.0, 3.0, 4.0])
+    variables = [keras.Variable(start), keras.Variable(start)]
+    optimizer = build_optimizer("sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.1)
+    optimizer.build(variables)
+
+    def traced(count: int):
+        step = tf.function(lambda given: optimizer.apply([given] * count, variables[:count]))
+        concrete = step.get_concrete_function(tf.TensorSpec([4]))
+        kinds = [operation.type for operation in concrete.graph.get_operations()]
+        return step, [kinds.count(kind) for kind in ("Const", "Identity", "IdentityN")]
+
+    (_, alone), (step, both) = traced(1), traced(2)
+    assert alone == both
+    step(gradient)
+    optimizer.apply([gradient] * 2, variables)
+    # velocity = 0.5 velocity - 0.1 (gradient + 0.1 weight), twice
+    first = 1 - 0.1 * (gradient + 0.1)
+    expected = first + 0.5 * (first - 1) - 0.1 * (gradient + 0.1 * first)
+    for variable in variables:
+        np.testing.assert_allclose(variable, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"sgd", "adamw"}))
 def test_the_other_rules_have_no_weight_decay(name):
     options = {"learning_rate": 0.01, "gradients": reference.GRADIENTS}
