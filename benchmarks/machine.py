@@ -6,6 +6,7 @@ import os
 import subprocess
 
 INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # as kseg.devices has them, which imports TensorFlow
 OURS = ("tensorflow", "keras", "numpy", "opencv-python-headless")
 # Run by the interpreter of each environment; a package that is not there is left out.
 VERSIONS = """
@@ -59,3 +60,8 @@ def describe(environments: dict[str, tuple[str, tuple[str, ...]]]) -> dict:
         },
         "versions": {name: versions(python, packages) for name, (python, packages) in environments.items()},
     }
+
+
+def emulates_bfloat16(machine: dict) -> bool:
+    """Whether the processor that `describe` describes has no instructions for bfloat16."""
+    return not BFLOAT16 & set(machine["hardware"]["instructions"])

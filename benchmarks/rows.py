@@ -15,6 +15,11 @@ SPEED, FORWARD, MEMORY, INPUT = (
     "peak_rss_gb",
     "images_per_second",
 )
+# Timed steps of a run, few since runs differ more than the steps of one: five pairs of fcn at 480 x 2 take 25 minutes.
+STEPS = 2
+SIZES = ((240, 4), (480, 2))  # crop, batch
+# And of bfloat16 where it is emulated: PyTorch's step at 240 x 4 takes ten minutes.
+EMULATED_SIZES, EMULATED_STEPS = ((240, 1),), 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +88,9 @@ def _large(places: Places, crop: int) -> Group:
     return Group(f"large {crop}", {"kseg": ours, "torch": torch}, (row,))
 
 
-def _step(places: Places, crop: int, batch: int, precision: str) -> Group:
+def _step(places: Places, crop: int, batch: int, precision: str, steps: int) -> Group:
     """FCN's training step, and the export's forward pass, which the peers' same run gives."""
-    size, kind = (f"--crop_size={crop}", f"--batch={batch}"), f"--precision={precision}"
+    size, kind = (f"--crop_size={crop}", f"--batch={batch}", f"--steps={steps}"), f"--precision={precision}"
     commands = {
         "kseg": places.ours("train_step.py", *size, kind),
         "export": places.ours("forward.py", f"--crop_size={crop}", kind),
@@ -104,7 +109,7 @@ def _step(places: Places, crop: int, batch: int, precision: str) -> Group:
 
 
 def _head(places: Places, algorithm: str) -> Group:
-    flags = (f"--algorithm={algorithm}", "--crop_size=240", "--batch=4")
+    flags = (f"--algorithm={algorithm}", "--crop_size=240", "--batch=4", f"--steps={STEPS}")
     commands = {
         "kseg": places.ours("train_step.py", *flags),
         "gluoncv": places.peer(places.mxnet_python, "gluoncv_train.py", *flags),
@@ -118,15 +123,6 @@ def _whole(places: Places) -> list[Group]:
     data = f"--data={places.data}"
     speed = Row("program / bare step", ("kseg", "program_images_per_second"), ("kseg", "bare_images_per_second"), 0.97)
     program = Group("program", {"kseg": places.ours("program.py", data, needs=places.data)}, (speed,), rounds=1)
-    seconds = "seconds_to_first_step"
-    start = Group(
-        "start",
-        {
-            "kseg": places.ours("start.py", data, needs=places.data),
-            "before": places.ours("start.py", data, needs=places.data, checkout=places.before),
-        },
-        (Row("start to the first step / before", ("kseg", seconds), ("before", seconds), 0.6, True, "s"),),
-    )
     memory = Group(
         "memory",
         {
@@ -140,16 +136,34 @@ def _whole(places: Places) -> list[Group]:
         "its memory growth / a trace a size", ("one", "rss_growth_gb"), ("each", "rss_growth_gb"), None, True, "GB"
     )
     fast = Row("validation, 60 sizes / a trace a size", ("one", "seconds"), ("each", "seconds"), 0.5, True, "s")
-    return [program, start, memory, Group("validation", ways, (fast, grown))]
+    return [program, _start(places), memory, Group("validation", ways, (fast, grown))]
 
 
-def groups(places: Places) -> list[Group]:
-    """Everything that `make bench` runs, in order."""
-    steps = [
-        _step(places, crop, batch, precision)
-        for precision in ("float32", "bfloat16")
-        for crop, batch in ((240, 4), (480, 2))
-    ]
+def _start(places: Places) -> Group:
+    """From the command to the end of the first step, with what earlier starts kept and without."""
+    data, seconds = f"--data={places.data}", "seconds_to_first_step"
+    kept = {"kseg": "all", "new code": "backbone", "nothing kept": "nothing"}
+    commands = {
+        name: places.ours("start.py", data, f"--kept={value}", needs=places.data) for name, value in kept.items()
+    }
+    commands["before"] = places.ours("start.py", data, needs=places.data, checkout=places.before)
+    rows = (
+        Row(f"start{which} / before", (command, seconds), ("before", seconds), 0.6, True, "s")
+        for command, which in zip(kept, (" to the first step", ", new code", ", nothing kept"), strict=True)
+    )
+    return Group("start", commands, tuple(rows))
+
+
+def groups(places: Places, *, emulated: bool) -> list[Group]:
+    """Everything that `make bench` runs, in order.
+
+    Args:
+        places: where things are.
+        emulated: whether the processor emulates bfloat16, which is then measured on fewer pictures.
+    """
+    sizes, count = (EMULATED_SIZES, EMULATED_STEPS) if emulated else (SIZES, STEPS)
+    steps = [_step(places, *size, "float32", STEPS) for size in SIZES]
+    steps += [_step(places, *size, "bfloat16", count) for size in sizes]
     return [
         *(_input(places, 520, crop) for crop in (480, 240)),
         *(_large(places, crop) for crop in (480, 768)),

@@ -71,7 +71,9 @@ def main(argv: list[str]) -> int:
     flags = parse(argv)
     if flags.data is None and flags.camvid is not None and not flags.table:
         flags.data = converted(flags.camvid, flags.work)
-    offered = rows.groups(rows.Places(**{name: getattr(flags, name) for name in PLACES}))
+    places = rows.Places(**{name: getattr(flags, name) for name in PLACES})
+    about = (flags.table and harness.read(flags.output)) or machine.describe({})
+    offered = rows.groups(places, emulated=machine.emulates_bfloat16(about))
     status = 0
     if not flags.table:
         try:

@@ -45,8 +45,8 @@ def launch(
         with _terminable():
             config = knobs.parse(config_class, argv)
             memory.use_one_arena()
-            _import_tensorflow()
-            gc.freeze()  # 300,000 objects for as long as the process lives: no collection need look at them again
+            with _uncollected():
+                _import_tensorflow()
             status = run(config) or 0
     except (UsageError, RunError, Interrupted, KeyboardInterrupt, _Terminated) as error:
         status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
@@ -87,6 +87,22 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Turns the garbage collector off inside the block, and makes it leave alone for ever what is there at its end.
+
+    Of TensorFlow's import 300,000 objects stay as long as the process; 620 collections took 0.4 s of it.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _import_tensorflow() -> None:

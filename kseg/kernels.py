@@ -68,8 +68,10 @@ def _values_a_channel(x: tf.Tensor) -> int | tf.Tensor:
 def traced_once(function: Callable) -> Callable:
     """The same function, which becomes a graph for each set of shapes that it meets, and then a call of that graph.
 
-    TensorFlow puts the graph in the place of the call before it runs it. Tracing an operation takes some 0.9 ms, and a
-    network repeats its layers: the step of fcn on resnet-50 has 3,100 operations so, and 6,100 otherwise.
+    Tracing an operation takes some 0.9 ms, and a network repeats its layers: the step of fcn on resnet-50 has 3,100
+    operations so, and 6,100 otherwise. The calls are marked _noinline: else TensorFlow would put the graph in the place
+    of each before it runs any, and optimise the same graph again for every call (0.5 s of a start). Not for graphs that
+    are exported, whose converters need not know function calls: kseg.models.folding has other layers for these.
 
     Args:
         function: of tensors and of hashable constants, without variables and side effects.
@@ -78,7 +80,7 @@ def traced_once(function: Callable) -> Callable:
     @functools.lru_cache(256)
     def graph(_: tuple) -> Callable:
         # One each, since one function traced for an unknown size takes known ones too and forgets them.
-        return tf.function(function, autograph=False)
+        return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
 
     def run(*arguments):
         described = ((each.dtype, *each.shape) if tf.is_tensor(each) else each for each in arguments)

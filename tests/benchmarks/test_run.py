@@ -61,6 +61,14 @@ def test_a_broken_program_of_ours_is_status_1(fake, capsys):
     assert run.main([*flags, "--table"]) == 0  # runs nothing
 
 
+@pytest.mark.parametrize(("instructions", "row"), [([], "240 x 1"), (["amx_bf16"], "480 x 2")])
+def test_the_table_has_the_rows_of_the_machine_that_measured(fake, instructions, row, capsys):
+    folder, flags = fake
+    (folder / "results.json").write_text(json.dumps({"hardware": {"instructions": instructions}}))
+    assert run.main([*flags, "--table"]) == 0
+    assert f"step, fcn, {row}, bfloat16" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("flag", ["--rows=nothing", "--peers=/not/there", "--rounds=0"])
 def test_wrong_flags_are_status_2(fake, flag, capsys):
     try:

@@ -1,3 +1,8 @@
+import os
+import pathlib
+
+import pytest
+
 from benchmarks import start
 
 # A kseg-train of the same parts that takes no time: two steps, of which the watcher ends the second.
@@ -18,6 +23,13 @@ PROGRAM = {
 }
 
 
+def write_program(folder: pathlib.Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
 def test_parts_add_up_to_the_whole(monkeypatch):
     stamps = [["python", 10.5], ["tensorflow", 13.0], ["first step", 30.0]]
     report = {"stamps": stamps, "processor": 40.0, "peak_kb": 2**20}
@@ -28,10 +40,7 @@ def test_parts_add_up_to_the_whole(monkeypatch):
 
 
 def test_the_watcher_notes_every_part_in_its_order(monkeypatch, tmp_path):
-    for name, text in PROGRAM.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    write_program(tmp_path, PROGRAM)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     began, report = start.watched(start.StartConfig(data="records", steps=2))
     names, moments = zip(*report["stamps"], strict=True)
@@ -41,3 +50,36 @@ def test_the_watcher_notes_every_part_in_its_order(monkeypatch, tmp_path):
     assert [began, *moments] == sorted([began, *moments])
     assert 0 < report["processor"] < 10
     assert 2**10 < report["peak_kb"] < 2**20
+
+
+def test_the_process_finds_what_is_kept_for_it(monkeypatch, tmp_path):
+    """It leaves behind which folder it was given."""
+    monkeypatch.setenv("KSEG_CACHE", "everything")
+    found, program = tmp_path / "found", tmp_path / "program"
+    note = f"import os\nopen({str(found)!r}, 'w').write(os.environ['KSEG_CACHE'])\n"
+    write_program(program, {**PROGRAM, "kseg/__init__.py": note})
+    monkeypatch.setenv("PYTHONPATH", str(program))
+    start.watched(start.StartConfig(data="records"))
+    assert found.read_text() == "everything"
+    start.watched(start.StartConfig(data="records", kept="nothing"))
+    assert pathlib.Path(found.read_text()).name == "cache"
+    assert not os.path.exists(found.read_text())
+
+
+def test_a_start_finds_what_it_is_to_find(monkeypatch, tmp_path):
+    monkeypatch.setenv("KSEG_CACHE", "off")
+    with pytest.raises(SystemExit, match="--kept=backbone: KSEG_CACHE=off keeps none; name a folder there, or unset"):
+        start.prepared_cache("backbone", "unused")
+    monkeypatch.setenv("KSEG_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(SystemExit, match=r"--kept=backbone: no start has kept one yet in .*/cache; begin with"):
+        start.prepared_cache("backbone", str(tmp_path / "new"))
+    for kind in ("backbones", "steps"):
+        (tmp_path / "cache" / kind).mkdir(parents=True)
+        (tmp_path / "cache" / kind / "kept").touch()
+    assert start.prepared_cache("all", "unused") == {}
+    assert start.prepared_cache("nothing", "new") == {"KSEG_CACHE": "new"}
+    folder = str(tmp_path / "new")
+    assert start.prepared_cache("backbone", folder) == {"KSEG_CACHE": folder}
+    assert [path.relative_to(folder).as_posix() for path in (tmp_path / "new").rglob("*")] == [
+        *("backbones", "backbones/kept")
+    ]

@@ -1,6 +1,7 @@
 """The commands as a shell sees them: --help, exit statuses, one-line errors, no TensorFlow before it is needed."""
 
 import dataclasses
+import gc
 import os
 import pathlib
 import signal
@@ -100,3 +101,29 @@ def test_sigterm_clears_what_is_temporary_and_ends_with_143(tmp_path, capsys):
     assert (end.value.code, capsys.readouterr().err) == (143, "some: terminated\n")
     assert there and list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("failure", [None, ImportError("no TensorFlow")])
+@pytest.mark.parametrize("collecting", [True, False])
+def test_the_garbage_collector_leaves_the_import_alone(monkeypatch, failure, collecting):
+    made, states, frozen = [], [], gc.get_freeze_count()
+
+    def load():
+        states.append(gc.isenabled())
+        made.extend([] for _ in range(1000))
+        if failure is not None:
+            raise failure
+
+    def run(config):
+        states.append(gc.isenabled())
+        assert gc.get_freeze_count() > frozen + len(made)
+
+    monkeypatch.setattr(command, "_import_tensorflow", load)
+    try:
+        (gc.enable if collecting else gc.disable)()
+        with pytest.raises(SystemExit if failure is None else ImportError):
+            command.launch("some", "does nothing", NoFlags, run, ["some"])
+        assert gc.isenabled() == collecting
+    finally:
+        gc.enable()
+    assert states == ([False, collecting] if failure is None else [False])

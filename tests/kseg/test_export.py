@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from kseg import export, records, storage
 from kseg.errors import RunError, UsageError
 from kseg.labels import LabelMap
+from kseg.models import convolution
 from kseg.models.segmenter import build_segmenter
 
 LABELS = LabelMap.from_names(["a", "b", "c"])
@@ -162,6 +163,21 @@ def test_no_batch_normalisation_is_left_and_the_classes_are_the_networks(segment
         image = records.decode_image(tf.constant(picture(1, height, width)))[None]
         same = tensor(images=image)["classes"].numpy() == np.argmax(segmenter(image, training=False), axis=-1)
         assert same.mean() >= share
+
+
+@pytest.mark.parametrize("laid_out", [True, False])
+def test_an_export_holds_no_calls_that_are_to_stay_calls(tmp_path, monkeypatch, laid_out):
+    """Training's Winograd convolutions are such; not every converter follows them."""
+    monkeypatch.setattr(convolution, "WINOGRAD_CHANNELS", 4)
+    images = keras.Input((None, None, 3), dtype="uint8")
+    x = convolution.Conv2D(4, 3, padding="same")(keras.layers.Rescaling(1 / 255)(images))
+    x = convolution.Conv2D(4, 3, padding="same", winograd=True)(x)
+    network = keras.Model(images, keras.layers.Conv2D(3, 1)(x))
+    called = tf.function(network).get_concrete_function(tf.TensorSpec([1, 8, 8, 3], tf.uint8))
+    assert [function for function in called.graph.as_graph_def().library.function if "_noinline" in function.attr]
+    path = export.export(network, LABELS, str(tmp_path), winograd=laid_out)
+    functions = saved_model(path).graph_def.library.function
+    assert functions and not [function for function in functions if "_noinline" in function.attr]
 
 
 def test_a_network_whose_weights_change_in_between_is_not_exported(segmenter, tmp_path, monkeypatch):

@@ -65,6 +65,14 @@ def test_equal_shapes_share_one_graph():
     assert len(traced) == 3
 
 
+def test_shared_graphs_stay_calls():
+    shared = kernels.traced_once(lambda x: x * 2.0)
+    outer = tf.function(lambda x: shared(shared(x))).get_concrete_function(tf.TensorSpec([2]))
+    (function,) = outer.graph.as_graph_def().library.function
+    assert function.attr["_noinline"].b
+    np.testing.assert_array_equal(outer(tf.constant([1.0, 2.0])), [4, 8])
+
+
 def test_after_waits_in_a_graph_and_changes_nothing():
     @tf.function
     def run(x, other):

@@ -154,6 +154,13 @@ def test_unknown_choices_are_refused(arguments, message):
         build_backbone(**arguments, style=Style())
 
 
+def test_nobody_draws_the_weights_of_keras_cvs_network():
+    theirs = _keras_cv_resnet("resnet-18")
+    with keras.StatelessScope():  # at whose end Keras draws those that wait for it
+        pass
+    assert {weight._value for weight in theirs.weights} == {None}
+
+
 @pytest.mark.parametrize("name", ["resnet-18", "resnet-50"])  # the others differ in numbers of blocks
 def test_every_layer_and_connection_is_keras_cvs(name, monkeypatch, tmp_path):
     """Padding layers left out, from keras-cv and again from what is kept of it."""

@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -29,7 +31,10 @@ def value_and_gradients(function, x, kernel, upstream):
     return [y, *tape.gradient(total, [x, kernel])]
 
 
-@pytest.mark.parametrize("wrap", [lambda function: function, tf.function], ids=["eager", "graph"])
+COMPILED = functools.partial(tf.function, jit_compile=True)
+
+
+@pytest.mark.parametrize("wrap", [lambda function: function, tf.function, COMPILED], ids=["eager", "graph", "xla"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_values_and_gradients_are_the_direct_ones(shape, wrap):
     *sizes, rate = shape
