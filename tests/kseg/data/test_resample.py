@@ -171,3 +171,31 @@ class TestCrop:
 @pytest.mark.parametrize(("size", "scaled", "times"), [(100, 50, 0), (100, 25, 0), (101, 25, 1), (800, 99, 2)])
 def test_halvings(size, scaled, times):
     assert resample.halvings(size, scaled) == times
+
+
+def test_the_nearest_beginning_is_the_one_that_trying_all_finds():
+    for size, scaled in itertools.product(range(1, 40), repeat=2):
+        for fold in (0, 1, 3):
+            step = scaled << fold
+            for start in range(0, size, 3):
+                begin, _, _ = resample._grid(start, size, scaled, 0, fold)
+                assert begin == next(w for w in range(start, -1, -1) if w * step % size == 0)
+    # Of larger ones a 256th of a pixel may be left, on either side.
+    for size, scaled in ((480, 1039), (2048, 1025), (5000, 3333)):
+        off = size // resample.OFF_GRID
+        for start in range(size):
+            begin, _, _ = resample._grid(start, size, scaled, 0, 0)
+            assert begin == next(w for w in range(start, -1, -1) if (w * scaled + off) % size <= 2 * off)
+
+
+@pytest.mark.parametrize(
+    ("size", "scaled", "fold", "taps"),
+    [
+        (480, 480, 0, [256]),
+        (480, 960, 0, [256]),
+        (480, 240, 0, [64, 128, 64]),  # a = (4 - 1) / 12
+        (480, 160, 0, [28, 57, 86, 57, 28]),  # the triangle of half-width 3: 1, 2, 3, 2, 1 ninths
+    ],
+)
+def test_prefilters_by_hand(size, scaled, fold, taps):
+    assert resample._prefilter(size, scaled, fold) == taps
