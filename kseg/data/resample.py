@@ -41,10 +41,11 @@ def halvings(size: int, scaled: int) -> int:
 
 def span(size: int, scaled: int, origin: int, side: int) -> tuple[int, int]:
     """The source pixels, from start to end, that `side` pixels of a scaled picture from `origin` on depend on."""
-    unit = 1 << halvings(size, scaled)
+    fold = halvings(size, scaled)
+    unit = 1 << fold
     last = min(origin + side, scaled)
     # Pixel x lies at (x + 1/2) / scale - 1/2 of the halved picture, between two; the prefilter sees more of them.
-    reach = len(_prefilter(size, scaled, halvings(size, scaled))) // 2
+    reach = len(_prefilter(size, scaled, fold)) // 2
     first = (2 * origin + 1) * size // (2 * scaled * unit) - 1 - reach
     end = (2 * last - 1) * size // (2 * scaled * unit) + 2 + reach
     return max(first, 0) * unit, min(end * unit, size)
