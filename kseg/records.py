@@ -5,7 +5,6 @@ The keys are those of TF Model Garden's segmentation decoder, so the shards load
 
 import dataclasses
 import json
-from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -28,9 +27,6 @@ MASK_FORMAT = "image/segmentation/class/format"
 
 # Depth and colour type in a PNG's header. Of other kinds decode_png(channels=1) makes grey levels: they train wrong.
 PNG_KIND, GREY_8_BIT = slice(24, 26), b"\x08\x00"
-
-JPEG_END = b"\xff\xd9"
-MARGIN = 8  # pixels decoded around a window; 1 is enough (4:4:4, 4:2:2, 4:2:0, grey, progressive or not)
 
 
 def encode(image: bytes, image_format: str, filename: str, height: int, width: int, mask: bytes) -> bytes:
@@ -80,40 +76,6 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     return tf.ensure_shape(image, [None, None, 3])
-
-
-def open_image(encoded: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
-    """What `decode_image` decodes, in parts.
-
-    Args:
-        encoded: string [].
-
-    Returns:
-        The size, int32 [2], height and width, and a function of start and end, int64 [2] each, that gives the very
-        pixels of decode_image(encoded) between them, uint8 [h, w, 3]. Of a JPEG only that part is transformed and made
-        RGB: of 2048 x 1024 pixels a quarter takes 2 ms, all of them 9.
-    """
-    # A JPEG that lacks its end is decoded whole, which refuses it wherever the crop lies.
-    length = tf.strings.length(encoded)
-    end_mark = tf.strings.substr(encoded, tf.maximum(length - len(JPEG_END), 0), len(JPEG_END))
-    in_parts = tf.io.is_jpeg(encoded) & (end_mark == JPEG_END)
-    whole = tf.cond(in_parts, lambda: tf.zeros([0, 0, 3], tf.uint8), lambda: decode_image(encoded))
-    size = tf.cond(in_parts, lambda: tf.io.extract_jpeg_shape(encoded)[:2], lambda: tf.shape(whole)[:2])
-
-    def read(start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-        def part() -> tf.Tensor:
-            low = tf.maximum(tf.cast(start, tf.int32) - MARGIN, 0)
-            high = tf.minimum(tf.cast(end, tf.int32) + MARGIN, size)
-            pixels = tf.io.decode_and_crop_jpeg(encoded, tf.concat([low, high - low], axis=0), channels=3)
-            return _cut(pixels, start - tf.cast(low, tf.int64), end - tf.cast(low, tf.int64))
-
-        return tf.ensure_shape(tf.cond(in_parts, part, lambda: _cut(whole, start, end)), [None, None, 3])
-
-    return size, read
-
-
-def _cut(pixels: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-    return pixels[start[0] : end[0], start[1] : end[1]]
 
 
 def decode_mask(record: dict[str, tf.Tensor]) -> tf.Tensor:

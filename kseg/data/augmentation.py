@@ -30,7 +30,7 @@ class Augmentation:
         random_rotation: the largest angle d, 0 to 180 degrees, 0 = off: `rotated` by U(-d, d).
         random_vertical_flip: with probability 0.5, upside down, padding included.
         class_balanced_crop: up to ten places are drawn until at most 75 % of a crop's labelled pixels are one class;
-            see `transforms.balanced_origin`.
+            see `planning.balanced_origin`.
     """
 
     random_blur: bool = False

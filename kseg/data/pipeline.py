@@ -8,10 +8,10 @@ import dataclasses
 import tensorflow as tf
 
 from kseg import records, storage
-from kseg.data import resample
+from kseg.data import opening
 from kseg.data.augmentation import OFF, Augmentation
 from kseg.data.streaming import are_remote, shard
-from kseg.data.transforms import Reader, evaluation_crop, training_crop
+from kseg.data.transforms import cropped, drawn, evaluation_crop
 from kseg.labels import IGNORE
 
 # Shards read at once, a record of each in turn. A number, since AUTOTUNE would take one that depends on the
@@ -183,12 +183,15 @@ def _endless(dataset: tf.data.Dataset, batches: int, share: Share) -> tf.data.Da
     return dataset.apply(tf.data.experimental.assert_cardinality(batches))
 
 
-def _augmenting(num_classes: int, seed: int, **crop):
+def _augmenting(num_classes: int, seed: int, *, base_size: int, crop_size: int, augmentation: Augmentation):
     """The function (place int64 [], serialised example string []) -> a crop and its mask; see `training_crop`."""
+    sizes = {"base_size": base_size, "crop_size": crop_size}
 
     def augmented(place: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, mask = _opened(serialized, num_classes)
-        return training_crop(image, mask, tf.stack([tf.constant(seed, tf.int64), place]), **crop)
+        record, seeds = records.parse(serialized), tf.stack([tf.constant(seed, tf.int64), place])
+        encoded = record[records.IMAGE], record[records.MASK]
+        parts = opening.opened(*encoded, *drawn(seeds, augmentation), num_classes, **sizes)
+        return cropped(*parts, seeds, crop_size=crop_size, augmentation=augmentation)
 
     return augmented
 
@@ -197,33 +200,7 @@ def _decoded(serialized: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.Ten
     """A serialised example, string [] -> image uint8 [H, W, 3] and mask uint8 [H, W], checked to score right."""
     record = records.parse(serialized)
     image, mask = records.decode(record)
-    with tf.control_dependencies(_checks(record, tf.shape(image)[:2], mask, num_classes)):
-        return tf.identity(image), tf.identity(mask)
-
-
-def _opened(serialized: tf.Tensor, num_classes: int) -> tuple[Reader, tf.Tensor]:
-    """A serialised example, string [] -> a reader of its image and its mask uint8 [H, W], checked to train right."""
-    record = records.parse(serialized)
-    size, read = records.open_image(record[records.IMAGE])
-    pixels = tf.numpy_function(resample.plain_mask, [record[records.MASK]], tf.uint8, stateful=False)
-    pixels = tf.ensure_shape(pixels, [None, None])
-    mask = tf.cond(tf.size(pixels) > 0, lambda: pixels, lambda: records.decode_mask(record))
-    with tf.control_dependencies(_checks(record, size, mask, num_classes)):
-        return read, tf.identity(mask)
-
-
-def _checks(record: dict[str, tf.Tensor], image_size: tf.Tensor, mask: tf.Tensor, num_classes: int) -> list:
-    """Without them a mask of another size gives shifted labels, and a value that is no class a NaN on a GPU.
-
-    `kseg.data.damage.named` says what is wrong.
-    """
-    kind = tf.strings.substr(record[records.MASK], records.PNG_KIND.start, len(records.GREY_8_BIT))
-    highest = tf.reduce_max(mask + tf.constant(1, tf.uint8))  # IGNORE, 255, plus 1 is 0 in uint8
-    return [
-        tf.debugging.assert_equal(kind, records.GREY_8_BIT),
-        tf.debugging.assert_equal(image_size, tf.shape(mask)),
-        tf.debugging.assert_less_equal(highest, tf.constant(num_classes, tf.uint8)),
-    ]
+    return image, opening.checked(record[records.MASK], mask, tf.shape(image)[:2], num_classes)
 
 
 def _records(paths: list[str]) -> tf.data.Dataset:

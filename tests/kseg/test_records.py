@@ -1,11 +1,8 @@
 """The record contract and dataset.json."""
 
-import io
-
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 from kseg import records
 from kseg.errors import RunError
@@ -76,39 +73,3 @@ def test_format_of_another_version(tmp_path):
     (tmp_path / "dataset.json").write_text('{"format_version": 9}')
     with pytest.raises(RunError, match="format_version 9; this kseg reads 1"):
         records.read_dataset(str(tmp_path))
-
-
-def photo(height, width):
-    """Noise on a slope: JPEG's blocks and colours all differ."""
-    generator = np.random.default_rng(height)
-    slope = np.add.outer(np.arange(height), np.arange(width))[..., None] % 200
-    return (slope + generator.integers(0, 56, (height, width, 3))).astype(np.uint8)
-
-
-@pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("kind", ["4:4:4", "4:2:2", "4:2:0", "grey", "png"])
-def test_parts_of_an_image_are_those_of_the_whole(kind, progressive):
-    picture, buffer = Image.fromarray(photo(75, 93)), io.BytesIO()
-    if kind == "png":
-        picture.save(buffer, "PNG")
-    elif kind == "grey":
-        picture.convert("L").save(buffer, "JPEG", progressive=progressive)
-    else:
-        picture.save(buffer, "JPEG", subsampling=kind, progressive=progressive)
-    content = buffer.getvalue()
-    size, read = records.open_image(tf.constant(content))
-    whole = records.decode_image(content).numpy()
-    assert size.numpy().tolist() == [75, 93]
-    generator = np.random.default_rng(1)
-    for _ in range(20):
-        start = generator.integers(0, (75, 93))
-        end = generator.integers(start + 1, (76, 94))
-        part = read(tf.constant(start), tf.constant(end)).numpy()
-        np.testing.assert_array_equal(part, whole[start[0] : end[0], start[1] : end[1]])
-
-
-def test_a_jpeg_that_was_cut_off_is_refused_wherever_the_crop_lies():
-    content = tf.io.encode_jpeg(photo(64, 64)).numpy()[:-200]
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        _, read = records.open_image(tf.constant(content))
-        read(tf.constant([0, 0], tf.int64), tf.constant([4, 4], tf.int64))

@@ -1,10 +1,11 @@
-"""What the options of Augmentation do to `training_crop`, and the place of a class-balanced crop."""
+"""What the options of Augmentation do to `training_crop`."""
 
 import numpy as np
 import tensorflow as tf
 
+from kseg.data import resample
 from kseg.data.augmentation import CROP_PLACE, Augmentation, draw
-from kseg.data.transforms import balanced_origin, scaled_crop, training_crop
+from kseg.data.transforms import training_crop
 
 ALL = Augmentation(
     random_blur=True, color_jitter=0.5, random_rotation=30.0, random_vertical_flip=True, class_balanced_crop=True
@@ -61,42 +62,6 @@ class TestAugmentedTrainingCrop:
             assert labelled.numpy().min() > 0
 
 
-def balanced(mask, places, crop_size, scaled_size=None):
-    """Which of `places` `balanced_origin` takes."""
-    size = tf.constant(scaled_size or mask.shape, tf.int64)
-    taken = balanced_origin(tf.constant(mask), size, tf.constant(places, tf.int64), crop_size=crop_size)
-    return taken.numpy().tolist()
-
-
-class TestBalancedOrigin:
-    def test_three_quarters_are_enough(self):
-        mask = np.array([[1, 1, 1, 1, 2, 3, 4, 5]] * 4, np.uint8)
-        assert balanced(mask, [[0, 0], [0, 1], [0, 2]], 4) == [0, 1]  # 12 of 16 are class 1
-        mask[0, 4] = 1
-        assert balanced(mask, [[0, 0], [0, 1], [0, 2]], 4) == [0, 2]  # 13 of 16, then 9
-
-    def test_unlabelled_pixels_do_not_count(self):
-        mask = np.array([[255, 255, 255, 255, 1, 1, 1, 2, 255]] * 4, np.uint8)
-        # None labelled; one class of two labelled columns; 3 of 4; 2 of 3.
-        assert balanced(mask, [[0, 0], [0, 2], [0, 4], [0, 5]], 4) == [0, 4]
-        assert balanced(mask, [[0, 0], [0, 2], [0, 5]], 4) == [0, 5]
-
-    def test_the_last_place_is_kept(self):
-        mask = np.zeros((8, 8), np.uint8)
-        assert balanced(mask, [[0, 0], [1, 1], [2, 3], [4, 2]], 4) == [4, 2]
-        assert balanced(np.full((8, 8), 255, np.uint8), [[0, 0], [3, 1]], 4) == [3, 1]
-
-    def test_places_are_those_of_the_scaled_picture(self):
-        mask = np.array([[1, 1, 1, 1, 2, 2]] * 6, np.uint8)
-        assert balanced(mask, [[0, 4], [0, 5], [0, 6]], 4, scaled_size=(12, 12)) == [0, 5]
-
-    def test_padding_does_not_count(self):
-        # Of the two rows and four columns shown 6 of 8 pixels are one class; with the padding it would be 6 of 16.
-        mask = np.array([[1, 1, 1, 2, 2]] * 2, np.uint8)
-        mask[0, 3] = 1
-        assert balanced(mask, [[0, 0], [0, 1]], 4) == [0, 1]
-
-
 class TestClassBalancedCrop:
     def test_draws_until_balanced(self):
         image, mask = NO_PLACE_TWICE, (NO_PLACE_TWICE[..., 1] >= 100).astype(np.uint8)
@@ -116,6 +81,6 @@ class TestClassBalancedCrop:
             scale, _, _, flip = tf.random.stateless_uniform([4], seed, alg="philox").numpy()
             side = int(200 * (0.5 + 1.5 * scale) + 0.5)
             place = (draw(seed, CROP_PLACE, [9, 2])[8].numpy() * (side - 24 + 1)).astype(int)
-            size, place = tf.constant([side, side], tf.int64), tf.constant(place, tf.int64)
-            expected = scaled_crop(tf.constant(NO_PLACE_TWICE), mask, size, place, crop_size=24, flip=bool(flip < 0.5))
+            plan = np.array([side, side, *place, flip < 0.5], np.int64)
+            expected = resample.crop(NO_PLACE_TWICE, np.zeros(2, int), mask, plan, side=24)
             np.testing.assert_array_equal(cropped, expected[0])

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from test_pipeline import picture, shards, train  # noqa: F401  (a fixture)
 
-from kseg.data import pipeline
+from kseg.data import opening, pipeline
 from kseg.data.pipeline import COUNTED, IMAGES, Share
 
 SHARES = [Share(worker, 2, 2) for worker in range(2)]
@@ -23,14 +23,14 @@ def decoded(monkeypatch) -> list:
     found = []
 
     def noted(read):
-        def reading(serialized, num_classes):
-            tf.numpy_function(lambda _: found.append(1) or np.int64(0), [serialized], tf.int64)
-            return read(serialized, num_classes)
+        def reading(encoded, *others, **sizes):
+            tf.numpy_function(lambda _: found.append(1) or np.int64(0), [encoded], tf.int64)
+            return read(encoded, *others, **sizes)
 
         return reading
 
-    for name in ("_opened", "_decoded"):
-        monkeypatch.setattr(pipeline, name, noted(getattr(pipeline, name)))
+    for module, name in ((opening, "opened"), (pipeline, "_decoded")):
+        monkeypatch.setattr(module, name, noted(getattr(module, name)))
     return found
 
 

@@ -3,13 +3,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kseg.data.transforms import evaluation_crop, scaled_crop, training_crop
+from kseg.data import resample
+from kseg.data.transforms import evaluation_crop, training_crop
 
 
 def crop(image, mask, scaled_size, origin, crop_size, flip=False):
-    size, place = tf.constant(scaled_size, tf.int64), tf.constant(origin, tf.int64)
-    result = scaled_crop(image, mask, size, place, crop_size=crop_size, flip=flip)
-    return result[0].numpy(), result[1].numpy()
+    plan = np.array([*scaled_size, *origin, flip])
+    return resample.crop(image, np.zeros(2, int), mask, plan, side=crop_size)
 
 
 def grey(values):
@@ -27,7 +27,7 @@ def noise(height, width, seed):
 
 
 def resized_by_pil(image, mask, scaled_size, origin, side):
-    """What `scaled_crop` should give, with PIL: resize the whole, pad, crop."""
+    """What `resample.crop` should give, with PIL: resize the whole, pad, crop."""
 
     def square(picture, resampling, fill):
         resized = np.asarray(Image.fromarray(picture).resize(scaled_size[::-1], resampling))
