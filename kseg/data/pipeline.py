@@ -89,7 +89,7 @@ def train_dataset(
     Returns:
         Batches of images uint8 [B, c, c, 3] and masks uint8 [B, c, c]; for several devices one after the other a batch
         of B / replicas, and the dataset calls itself infinite (`_endless`). Iterating raises FailedPreconditionError
-        unless the shards hold `examples` pictures, DataLossError or InvalidArgumentError at a bad one (`_decoded`).
+        unless the shards hold `examples` pictures, DataLossError or InvalidArgumentError at a bad one (`opened`).
     """
     steps = -(-samples_per_epoch // batch_size)
     augmented = _augmenting(num_classes, seed, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
@@ -184,7 +184,7 @@ def _endless(dataset: tf.data.Dataset, batches: int, share: Share) -> tf.data.Da
 
 
 def _augmenting(num_classes: int, seed: int, *, base_size: int, crop_size: int, augmentation: Augmentation):
-    """The function (place int64 [], serialised example string []) -> a crop and its mask; see `training_crop`."""
+    """The function (place int64 [], serialised example string []) -> its `transforms.training_crop`."""
     sizes = {"base_size": base_size, "crop_size": crop_size}
 
     def augmented(place: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

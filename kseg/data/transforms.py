@@ -29,7 +29,7 @@ def training_crop(
     crop_size: int,
     augmentation: Augmentation = OFF,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """A randomly scaled, cropped and flipped square of a picture and of its mask.
+    """A randomly scaled, cropped and flipped square of a picture and of its mask: the pipeline's, of a decoded picture.
 
     The long side becomes round(base_size x U(0.5, 2.0)) pixels and the short side keeps the aspect ratio; of that, a
     square at a uniformly drawn place; where the scaled picture is smaller than the square, black and IGNORE follow at

@@ -64,16 +64,15 @@ def test_a_window_of_an_image_is_that_of_the_whole(kind, progressive):
 
 def test_segments_before_the_frame_are_skipped():
     content = encoded(exif=b"Exif\0\0" + bytes(3000), comment=b"\xff\xc0\0\x11\x08\0\1\0\1")
-    filled = content[:2] + b"\xff\xff" + content[2:]  # a marker may be preceded by any number of 0xFF
-    for jpeg in (content, filled):
-        assert records.decode_image(jpeg).shape == (75, 93, 3)
-        assert opening.window_of(jpeg, (75, 93), (20, 30), (40, 50)).tolist() == [12, 22, 36, 36]
+    assert records.decode_image(content).shape == (75, 93, 3)
+    assert opening.window_of(content, (75, 93), (20, 30), (40, 50)).tolist() == [12, 22, 36, 36]
 
 
 def test_what_has_no_frame_or_no_end_is_decoded_whole():
     content = encoded()
     scan = content.index(b"\xff\xc0")
-    for image in (b"", b"\xff\xd8\xff\xd9", content[:-200], content[:scan] + b"\xff\xd9", encoded("png")):
+    filled = content[:2] + b"\xff\xff" + content[2:]  # a marker may be preceded by any number of 0xFF
+    for image in (b"", filled, b"\xff\xd8\xff\xd9", content[:-200], content[:scan] + b"\xff\xd9", encoded("png")):
         assert opening.window_of(image, (75, 93), (20, 30), (40, 50)).tolist() == [0, 0, 0, 0]
 
 
@@ -114,29 +113,37 @@ def palette(mask):
     return buffer.getvalue()
 
 
-FAULTY = {
-    "a JPEG of another size": (encoded(picture=photo(75, 92)), png(MASK)),
-    "a PNG of another size": (encoded("png", picture=photo(74, 93)), png(MASK)),
-    "a JPEG that was cut off": (encoded()[:-200], png(MASK)),
-    "no picture": (b"GIF?", png(MASK)),
-    "a mask that was cut off": (encoded(), png(MASK)[:-30]),
-    "a mask without pixels": (encoded(), png(MASK)[:33]),
-    "a mask of two bytes a pixel": (encoded(), png_bytes(MASK.astype(np.uint16))),
-    "a mask of colours": (encoded(), png_bytes(photo())),
-    "a mask of a palette": (encoded(), palette(MASK)),
-    "an empty mask": (encoded(), b""),
+IMAGES = {
+    "a JPEG of another size": (encoded(picture=photo(75, 92)), "the image has 92 x 75 pixels, its mask 93 x 75"),
+    "a PNG of another size": (encoded("png", picture=photo(74, 93)), "assertion failed"),
+    "a JPEG that was cut off": (encoded()[:-200], "(?i)jpeg"),
+    "no picture": (b"GIF?", "Unknown image file format"),
+}
+NOT_GREY = "the mask is not an 8-bit grey PNG"
+MASKS = {
+    "cut off": (png(MASK)[:-30], "PNG"),
+    "without pixels": (png(MASK)[:33], "PNG"),
+    "of two bytes a pixel": (png_bytes(MASK.astype(np.uint16)), NOT_GREY),
+    "of colours": (png_bytes(photo()), NOT_GREY),
+    "of a palette": (palette(MASK), NOT_GREY),
+    "empty": (b"", NOT_GREY),
 }
 
 
-@pytest.mark.parametrize("fault", FAULTY)
-def test_what_is_faulty_is_refused(fault):
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        opened(*FAULTY[fault])
-    if "a mask" not in fault and fault != "an empty mask":
-        return
-    mask = tf.constant(FAULTY[fault][1])
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        checked(mask, records.decode_mask({records.MASK: mask}), tf.constant([75, 93]))
+@pytest.mark.parametrize("write", [png, png_bytes], ids=["plain", "filtered"])
+@pytest.mark.parametrize(("image", "said"), IMAGES.values(), ids=IMAGES)
+def test_faulty_images_are_refused(image, said, write):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=said):
+        opened(image, write(MASK))
+
+
+@pytest.mark.parametrize(("mask", "said"), MASKS.values(), ids=MASKS)
+def test_faulty_masks_are_refused(mask, said):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=said):
+        opened(encoded(), mask)
+    if said == NOT_GREY and mask:  # what the decoder makes grey of
+        with pytest.raises(tf.errors.InvalidArgumentError, match=said):
+            checked(tf.constant(mask), records.decode_mask({records.MASK: tf.constant(mask)}), tf.constant([75, 93]))
 
 
 @pytest.mark.parametrize(("size", "value"), [((75, 92), 3), ((93, 75), 3), ((75, 93), 11)])

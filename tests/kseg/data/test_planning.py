@@ -22,6 +22,11 @@ class TestPlan:
         assert planned((60, 90), (0.0, 0.5), (0.0, 0.0)) == [27, 40, 0, 0, 0]
         assert planned((60, 90), (last, last), (last, last)) == [107, 160, 83, 136, 0]
 
+    def test_numbers_are_float32(self):
+        # In float64 the long side is 266.99999…, and the top 46.99999….
+        assert planned((360, 480), (69905 / 2**23, 0.5), (0.0, 0.0), base_size=520)[1] == 267
+        assert planned((1000, 1000), (1 / 3, 0.5), (507419 / 2**23, 0.0), base_size=800)[2] == 47
+
     def test_what_fits_into_the_crop_is_at_its_corner(self):
         assert planned((50, 120), (0.5, 0.75), (0.9, 0.9), crop_size=100) == [42, 100, 0, 0, 0]
 

@@ -4,7 +4,9 @@ import tensorflow as tf
 from PIL import Image
 
 from kseg.data import resample
-from kseg.data.transforms import evaluation_crop, training_crop
+from kseg.data.augmentation import OFF
+from kseg.data.planning import plan
+from kseg.data.transforms import drawn, evaluation_crop, training_crop
 
 
 def crop(image, mask, scaled_size, origin, crop_size, flip=False):
@@ -47,7 +49,7 @@ def off_ties(size, scaled_size, origin, side):
     return rows[:, None] & columns[None, :]
 
 
-class TestScaledCrop:
+class TestResampledCrop:
     def test_scale_one_is_the_slice(self):
         image, mask = noise(6, 7, seed=0)
         cropped, labels = crop(image, mask, (6, 7), (1, 3), 4)
@@ -187,6 +189,14 @@ class TestTrainingCrop:
             np.testing.assert_array_equal(cropped, images[k])
             np.testing.assert_array_equal(labels, masks[k])
         assert len({picture.tobytes() for picture in images}) == 6
+
+    def test_the_numbers_that_a_seed_gives(self):
+        draws, places = drawn(tf.constant([7, 2**32 + 5], tf.int64), OFF)
+        numbers = tf.random.stateless_uniform([4], [7, 2**32 + 5], alg="philox").numpy()
+        np.testing.assert_array_equal(draws, numbers[[0, 3]])
+        np.testing.assert_array_equal(places, [numbers[1:3]])
+        planned = plan(np.zeros((360, 480), np.uint8), draws.numpy(), places.numpy(), base_size=520, crop_size=240)
+        assert planned.tolist() == [556, 741, 10, 36, 1]  # as by TensorFlow's float32
 
     def test_shapes_are_static_in_map(self):
         image, mask = noise(50, 70, seed=4)
