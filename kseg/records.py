@@ -78,14 +78,14 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def decode_mask(record: dict[str, tf.Tensor]) -> tf.Tensor:
-    """The mask of a parsed record, uint8 [H, W]."""
-    return tf.io.decode_png(record[MASK], channels=1)[..., 0]
+def decode_mask(encoded: tf.Tensor) -> tf.Tensor:
+    """An encoded mask, string [] -> uint8 [H, W]."""
+    return tf.io.decode_png(encoded, channels=1)[..., 0]
 
 
 def decode(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     """A parsed record -> image uint8 [H, W, 3] and mask uint8 [H, W]."""
-    return decode_image(record[IMAGE]), decode_mask(record)
+    return decode_image(record[IMAGE]), decode_mask(record[MASK])
 
 
 def shard_name(split: str, index: int, count: int) -> str:

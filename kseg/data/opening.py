@@ -42,17 +42,17 @@ def opened(
     kinds = [tf.uint8, tf.int64, tf.int32]
     given = [image, mask, draws, places]
     # stateful=False: the functions depend on nothing else, and stateful ones would be kept in order.
-    pixels, planned, window = tf.numpy_function(functools.partial(_plain, **settings), given, kinds, stateful=False)
-    pixels = tf.ensure_shape(pixels, [None, None])
+    found, planned, window = tf.numpy_function(functools.partial(_plain, **settings), given, kinds, stateful=False)
+    found = tf.ensure_shape(found, [None, None])
 
     def by_libpng() -> list[tf.Tensor]:
-        decoded = records.decode_mask({records.MASK: mask})
+        decoded = records.decode_mask(mask)
         planning = functools.partial(_planned, **settings)
         return [decoded, *tf.numpy_function(planning, [image, decoded, draws, places], kinds[1:], stateful=False)]
 
-    pixels, planned, window = tf.cond(tf.size(pixels) > 0, lambda: [pixels, planned, window], by_libpng)
+    found, planned, window = tf.cond(tf.size(found) > 0, lambda: [found, planned, window], by_libpng)
     planned, window = tf.ensure_shape(planned, [5]), tf.ensure_shape(window, [4])
-    return read(image, window, tf.shape(pixels)), window, pixels, planned
+    return read(image, window, tf.shape(found)), window, found, planned
 
 
 def read(image: tf.Tensor, window: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
@@ -99,8 +99,7 @@ def window_of(image: bytes, size: tuple[int, int], start: tuple[int, int], end: 
     found = _jpeg_size(image)
     if found == NO_FRAME:
         return np.zeros(4, np.int32)
-    if found != size:
-        raise ValueError(f"the image has {found[1]} x {found[0]} pixels, its mask {size[1]} x {size[0]}")
+    check_size(found, size)
     (top, left), (bottom, right), (height, width) = start, end, size
     low = max(top - MARGIN, 0), max(left - MARGIN, 0)
     return np.array([*low, min(bottom + MARGIN, height) - low[0], min(right + MARGIN, width) - low[1]], np.int32)
@@ -139,6 +138,12 @@ def check_classes(mask: np.ndarray, num_classes: int) -> None:
         raise ValueError(f"the mask holds the value {highest - 1}, and there are {num_classes} classes")
 
 
+def check_size(image: tuple[int, int], mask: tuple[int, int]) -> None:
+    """Raises ValueError unless an image has its mask's height and width."""
+    if image != mask:
+        raise ValueError(f"the image has {image[1]} x {image[0]} pixels, its mask {mask[1]} x {mask[0]}")
+
+
 def checked(encoded: tf.Tensor, mask: tf.Tensor, image_size: tf.Tensor, num_classes: int) -> tf.Tensor:
     """A mask, uint8 [H, W], given its PNG and its image's height and width; InvalidArgumentError unless it is sound.
 
@@ -149,8 +154,7 @@ def checked(encoded: tf.Tensor, mask: tf.Tensor, image_size: tf.Tensor, num_clas
     def check(encoded: bytes, mask: np.ndarray, image_size: np.ndarray) -> np.ndarray:
         check_kind(encoded)
         check_classes(mask, num_classes)
-        if mask.shape != tuple(image_size.tolist()):
-            raise ValueError(f"the image has height and width {image_size.tolist()}, its mask {list(mask.shape)}")
+        check_size(tuple(image_size.tolist()), mask.shape)
         return mask
 
     found = tf.numpy_function(check, [encoded, mask, image_size], tf.uint8, stateful=False)

@@ -73,13 +73,13 @@ def crop(
     axes = list(zip(size, scaled, origin, strict=True))
     start, end = source_window(size, scaled, origin, side)
     window = pixels[start[0] - place[0] : end[0] - place[0], start[1] - place[1] : end[1] - place[1]]
-    shown = tuple(min(side, extent - first) for _, extent, first in axes)
+    visible = cv2.transpose(visible_mask(mask, scaled, origin, side))
+    shown = visible.shape
     image, labels = aligned((side, side, 3)), aligned((side, side))
     if min(shown) < side:
         image[...], labels[...] = 0, IGNORE
     there = slice(0, shown[0]), slice(side - shown[1], side) if flip else slice(0, shown[1])
     _resample(window, start, axes, shown, flip, image[there])
-    visible = cv2.transpose(visible_mask(mask, axes, shown))
     labels[there] = visible[:, ::-1] if flip else visible
     return image, labels
 
@@ -195,15 +195,20 @@ def _first_within(factor: int, modulus: int, low: int, extent: int) -> int:
     return -(-(low + modulus * rounds) // factor)
 
 
-def visible_mask(mask: np.ndarray, axes: list, shown: tuple[int, int]) -> np.ndarray:
-    """What a crop shows of the scaled mask, `nearest` pixels, transposed: uint8 [H, W] -> uint8 [w, h].
+def visible_mask(mask: np.ndarray, scaled: tuple[int, int], origin: tuple[int, int], side: int) -> np.ndarray:
+    """What a crop shows of the scaled mask, `nearest` pixels, transposed and without padding.
 
     Args:
-        mask: whole.
-        axes: (size, scaled, origin) of the height and of the width, pixels.
-        shown: how much of the scaled picture the crop shows, h and w, pixels.
+        mask: uint8 [H, W], whole.
+        scaled, origin, side: height and width of the scaled mask, top and left of the crop in it, and its side, pixels.
+
+    Returns:
+        uint8 [w, h], w and h up to side.
     """
-    rows, columns = (nearest(*axis, count) for axis, count in zip(axes, shown, strict=True))
+    rows, columns = (
+        nearest(size, extent, first, min(side, extent - first))
+        for size, extent, first in zip(mask.shape, scaled, origin, strict=True)
+    )
     # Columns as rows of the transpose, since whole rows are copied at once: 0.09 ms against 0.24 ms at 480 pixels.
     low, high = int(columns[0]), int(columns[-1]) + 1
     taken = cv2.transpose(mask[rows[0] : rows[-1] + 1, low:high].take(rows - rows[0], axis=0))
