@@ -142,14 +142,14 @@ def _whole(places: Places) -> list[Group]:
 def _start(places: Places) -> Group:
     """From the command to the end of the first step, with what earlier starts kept and without."""
     data, seconds = f"--data={places.data}", "seconds_to_first_step"
-    kept = {"kseg": "all", "new code": "backbone", "nothing kept": "nothing"}
+    kept = {"kseg": "all", "nothing kept": "nothing"}
     commands = {
         name: places.ours("start.py", data, f"--kept={value}", needs=places.data) for name, value in kept.items()
     }
     commands["before"] = places.ours("start.py", data, needs=places.data, checkout=places.before)
     rows = (
         Row(f"start{which} / before", (command, seconds), ("before", seconds), 0.6, True, "s")
-        for command, which in zip(kept, (" to the first step", ", new code", ", nothing kept"), strict=True)
+        for command, which in zip(kept, (" to the first step", ", nothing kept"), strict=True)
     )
     return Group("start", commands, tuple(rows))
 

@@ -1,21 +1,20 @@
 """How long kseg-train takes from the command to the end of its first training step, and how much memory.
 
-    python benchmarks/start.py --data=camvid-records [--steps=10] [--kept=backbone]
+    python benchmarks/start.py --data=camvid-records [--steps=10] [--kept=nothing]
 
 Starts the real command (configs/camvid_fcn.flags, float32, a new output directory) in a process of its own, ends it
 after `--steps` training steps and prints one JSON line: the wall-clock seconds from before the process was started to
 the end of the first step, its processor seconds, what each part of them took, and the most memory that the process
 held. What it times it wraps from outside, as modules are imported; kseg has no hook for it. The program to start is
 `python -c "from kseg.cli.train import main; main()"` of the same environment: `PYTHONPATH=CHECKOUT` measures another
-checkout. What it finds of earlier starts is `--kept`: all that there is, or, in a cache of its own, only the network's
-layers, as the first start after a change of kseg's code or of a flag does, or nothing, as the first of all.
+checkout. What it finds of earlier starts is `--kept`: all that there is, or, in a cache of its own, nothing, as the
+first of all does, and the first after a change of kseg's code or of a flag.
 """
 
 import dataclasses
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -101,26 +100,10 @@ class StartConfig:
 
     data: str = knob(REQUIRED, "Folder of TFRecord shards and dataset.json.")
     steps: int = knob(1, "Training steps until the process is ended; the memory is theirs.", allowed=POSITIVE)
-    kept: str = knob("all", "What the process finds of earlier starts.", allowed=OneOf(("all", "backbone", "nothing")))
+    kept: str = knob("all", "What the process finds of earlier starts.", allowed=OneOf(("all", "nothing")))
 
     def __post_init__(self):
         check(self)
-
-
-def prepared_cache(kept: str, folder: str) -> dict[str, str]:
-    """The environment of a start that finds what `--kept` says; `folder` is for a cache of its own."""
-    if kept == "all":
-        return {}
-    from kseg import cache  # here: an earlier checkout may have none
-
-    if kept == "backbone":
-        place = cache.folder()
-        if place is None:
-            raise SystemExit(f"--kept=backbone: {cache.SWITCH}=off keeps none; name a folder there, or unset it")
-        if not (place / "backbones").is_dir():
-            raise SystemExit(f"--kept=backbone: no start has kept one yet in {place}; begin with --kept=all")
-        shutil.copytree(place / "backbones", f"{folder}/backbones")
-    return {cache.SWITCH: folder}
 
 
 def watched(config: StartConfig) -> tuple[float, dict]:
@@ -130,7 +113,8 @@ def watched(config: StartConfig) -> tuple[float, dict]:
         command = [sys.executable, "-c", WATCHER, f"--flagfile={RECIPE}", "--mixed_precision=float32"]
         command += [f"--data={os.path.abspath(config.data)}", f"--output_dir={folder}/run"]
         environment = os.environ | {"START_STEPS": str(config.steps), "START_REPORT": str(writes)}
-        environment |= prepared_cache(config.kept, f"{folder}/cache")
+        if config.kept == "nothing":
+            environment["KSEG_CACHE"] = f"{folder}/cache"
         began = time.monotonic()
         # In a folder without kseg: Python looks there before it looks in PYTHONPATH.
         process = subprocess.Popen(command, cwd=folder, env=environment, pass_fds=[writes], stdout=log, stderr=log)

@@ -51,7 +51,7 @@ def write(kind: str, key: str, content: bytes) -> None:
     """Keeps `content`, whole or not at all; several processes may do so at once.
 
     Args:
-        kind: "graphs", a folder in the cache's.
+        kind: "steps", a folder in the cache's.
         key: text of any length that says all that the content depends on.
         content: what `read` returns.
     """

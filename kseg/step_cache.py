@@ -6,7 +6,6 @@ is kept as a GraphDef in kseg.cache; the next start imports it and connects it t
 
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
 import pathlib
@@ -62,7 +61,7 @@ def _sources() -> str:
 def _key(variables, specs, identity: dict) -> str:
     parts = {
         "sources": _sources(),
-        "versions": [tf.version.GIT_VERSION, tf.__version__, keras.__version__, importlib.metadata.version("keras-cv")],
+        "versions": [tf.version.GIT_VERSION, tf.__version__, keras.__version__],
         "devices": [devices.describe(), *(device.device_type for device in tf.config.list_logical_devices())],
         "environment": {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)},
         "variables": [(str(each.shape), str(each.dtype), each.trainable) for each in variables],

@@ -97,9 +97,9 @@ def test_models_import_no_tensorflow(path):
     assert not [name for name in imported(path) if name.split(".")[0] == "tensorflow"]
 
 
-def test_only_backbones_knows_keras_cv():
+def test_only_presets_knows_keras_cv():
     users = {module_name(path) for path in SOURCES if any("keras_cv" in name for name in imported(path))}
-    assert users == {"kseg.models.backbones"}
+    assert users == {"kseg.models.presets"}
 
 
 def test_flags_are_read_in_the_command_layer_only():

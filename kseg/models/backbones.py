@@ -1,37 +1,31 @@
-"""ResNets of keras-cv, dilated: the only module that knows keras-cv.
+"""ResNets (v1), dilated: keras-cv's layer graph, which keras.applications and its ImageNet weights share.
 
-keras-cv's ResNetBackbone gives the layer graph. It has strides but no dilation, batch normalisation without
-`synchronized`, unseeded Glorot weights and no dtype argument, so `build_backbone` makes each layer anew, its
-configuration changed, and joins them in the same way. That graph is kept for the next start (kseg.cache): importing
-keras-cv and building its network takes 1 to 2 s. Layers take the names of keras.applications' ResNets
-("conv4_block1_2_conv") and keep their order, in which the ImageNet weights are stored.
+keras-cv's ResNetBackbone has strides but no dilation, batch normalisation without `synchronized`, unseeded Glorot
+weights, no dtype argument and padding that depends on the size, so every layer is kseg's own anyway; tests hold the
+graph, its names and the order of its weights to keras-cv's (docs/decisions/0009). Layers have the names of
+keras.applications' ResNets ("conv4_block1_2_conv") and their order, in which the ImageNet weights are stored.
 """
-
-import concurrent.futures
-import importlib.metadata
-import json
-import re
 
 import keras
 
-from kseg import cache
 from kseg.errors import UsageError
 from kseg.models.blocks import Style, batch_norm
 from kseg.models.convolution import Conv2D
 
-# name: (blocks in each of the four stages, keras-cv's block type)
+BOTTLENECK, BASIC = "block", "basic_block"  # as keras-cv's presets call them
+# name: (blocks in each of the four stages, their kind)
 VARIANTS = {
-    "resnet-18": ((2, 2, 2, 2), "basic_block"),
-    "resnet-34": ((3, 4, 6, 3), "basic_block"),
-    "resnet-50": ((3, 4, 6, 3), "block"),
-    "resnet-101": ((3, 4, 23, 3), "block"),
-    "resnet-152": ((3, 8, 36, 3), "block"),
+    "resnet-18": ((2, 2, 2, 2), BASIC),
+    "resnet-34": ((3, 4, 6, 3), BASIC),
+    "resnet-50": ((3, 4, 6, 3), BOTTLENECK),
+    "resnet-101": ((3, 4, 23, 3), BOTTLENECK),
+    "resnet-152": ((3, 8, 36, 3), BOTTLENECK),
 }
 STAGE_FILTERS = (64, 128, 256, 512)
 STAGE_STRIDES = (1, 2, 2, 2)
-STEM_STRIDE = 4
+STEM_FILTERS, STEM_STRIDE = 64, 4
+WIDENING = 4  # channels that a bottleneck puts out for each of its 3x3 convolution
 OUTPUT_STRIDES = (8, 16, 32)
-LAYOUT = 1  # of what `_layers` keeps; another number where that changes
 
 
 def build_backbone(name: str, *, output_stride: int = 8, style: Style) -> keras.Model:
@@ -54,102 +48,81 @@ def build_backbone(name: str, *, output_stride: int = 8, style: Style) -> keras.
         raise UsageError(f"--backbone={name}: allowed: {', '.join(VARIANTS)}")
     if output_stride not in OUTPUT_STRIDES:
         raise UsageError(f"--output_stride={output_stride}: allowed: {', '.join(map(str, OUTPUT_STRIDES))}")
-    graph = _rebuild(_layers(name), stage_rates(output_stride), style)
-    blocks, _ = VARIANTS[name]
-    last_layers = {"stage3": f"conv4_block{blocks[2]}_out", "stage4": f"conv5_block{blocks[3]}_out"}
-    taps = {tap: graph.get_layer(layer).output for tap, layer in last_layers.items()}
-    return keras.Model(graph.input, taps, name="backbone")
+    blocks, kind = VARIANTS[name]
+    pixels = keras.Input((None, None, 3), name="pixels")
+    x = _relu(_conv_bn(pixels, STEM_FILTERS, 7, name="conv1", style=style, stride=2), "conv1_relu", style)
+    # Padded with zeros, which serve a maximum of what is never negative.
+    x = keras.layers.ZeroPadding2D(1, dtype=style.dtype, name="pool1_pad")(x)
+    x = keras.layers.MaxPooling2D(3, strides=2, dtype=style.dtype, name="pool1_pool")(x)
+    ends = []
+    for (stage, rates), filters, count in zip(stage_rates(output_stride).items(), STAGE_FILTERS, blocks, strict=True):
+        for number in range(1, count + 1):
+            x = _block(x, filters, kind, rates, name=f"{stage}_block{number}", style=style)
+            rates = (1, rates[2], rates[2])
+        ends.append(x)
+    return keras.Model(pixels, {"stage3": ends[2], "stage4": ends[3]}, name="backbone")
 
 
-def _rebuild(layers: list, rates: dict, style: Style) -> keras.Model:
-    """The graph of `_layers` with new layers: renamed, dilated by `rates`, explicitly padded, in the given style."""
-    (_, source, _, _), *layers = layers
-    image = x = keras.Input((None, None, 3), name="pixels")
-    outputs = {source: image}
-    for kind, name, config, inputs in layers:
-        x = [outputs[each] for each in inputs] if len(inputs) > 1 else outputs[inputs[0]]
-        x = outputs[name] = _layer(kind, {**config, "name": applications_name(name)}, x, rates, style)
-    return keras.Model(image, x)
+def _block(x, filters: int, kind: str, rates: tuple[int, int, int], *, name: str, style: Style):
+    """A residual block, [N, H, W, ?] -> [N, ceil(H / stride), ceil(W / stride), its channels].
+
+    A convolution is dilated by the strides left out upstream of it, which makes the dilated network the original one
+    evaluated at every position (Holschneider's algorithme à trous; arXiv:1606.00915, section 3.1), so ImageNet weights
+    keep their meaning. GluonCV and PyTorch carry the stride in a bottleneck's 3x3 convolution, so their first 3x3 of
+    a dilated stage keeps the dilation of the stage before. keras-cv and keras.applications carry it in the 1x1
+    before, so here that 3x3 is already dilated; in the basic block of ResNet-18 and -34 the first 3x3 carries the
+    stride itself and follows the GluonCV rule.
+
+    Args:
+        x: feature maps.
+        filters: channels of the 3x3 convolutions.
+        kind: BOTTLENECK or BASIC.
+        rates: (stride, dilation before it, dilation after it), as in `stage_rates`.
+        name: what its layers' names begin with.
+        style: of its layers.
+    """
+    stride, before, after = rates
+    channels = filters * WIDENING if kind == BOTTLENECK else filters
+    shortcut = x
+    if (stride, channels) != (1, x.shape[-1]):  # the first block of a stage
+        shortcut = _conv_bn(x, channels, 1, name=f"{name}_0", style=style, stride=stride)
+    if kind == BOTTLENECK:
+        x = _relu(_conv_bn(x, filters, 1, name=f"{name}_1", style=style, stride=stride), f"{name}_1_relu", style)
+        x = _relu(_conv_bn(x, filters, 3, name=f"{name}_2", style=style, dilation=after), f"{name}_2_relu", style)
+        x = _conv_bn(x, channels, 1, name=f"{name}_3", style=style)
+    else:
+        x = _conv_bn(x, filters, 3, name=f"{name}_1", style=style, stride=stride, dilation=before)
+        x = _conv_bn(_relu(x, f"{name}_1_relu", style), filters, 3, name=f"{name}_2", style=style, dilation=after)
+    x = keras.layers.Add(dtype=style.dtype, name=f"{name}_add")([shortcut, x])
+    return _relu(x, f"{name}_out", style)
 
 
-def _layer(kind: str, config: dict, x, rates: dict, style: Style):
-    """Makes a layer of keras-cv's kind and configuration as kseg wants it, and calls it."""
-    name = config["name"]
-    if kind == "BatchNormalization":
-        return batch_norm(name, style)(x)
-    config["dtype"] = style.dtype
-    if kind == "Conv2D":
-        config["kernel_initializer"] = style.initializer(name)
-        _dilate(config, rates)
-    if kind in ("Conv2D", "MaxPooling2D"):
-        zeros = _take_padding_out(config)
-        if zeros:
-            pad_name = re.sub("_(conv|pool)$", "_pad", name)
-            x = keras.layers.ZeroPadding2D(zeros, dtype=style.dtype, name=pad_name)(x)
-    if kind == "Conv2D":
-        return Conv2D.from_config({**config, "winograd": style.winograd})(x)
-    return getattr(keras.layers, kind).from_config(config)(x)
+def _conv_bn(x, filters: int, size: int, *, name: str, style: Style, stride: int = 1, dilation: int = 1):
+    """Convolution without bias, padded by the same number of zeros on all sides, and batch normalisation.
+
+    For a strided 3x3 TensorFlow's "same" puts nothing before and one row after an even-sized input, which moves the
+    features by half a stride against the shortcut's 1x1 and differs between even and odd sizes; keras.applications'
+    weights and the reference want the same on both sides.
+    """
+    if stride > 1 and size > 1:
+        x = keras.layers.ZeroPadding2D(size // 2, dtype=style.dtype, name=f"{name}_pad")(x)
+    x = Conv2D(
+        filters,
+        size,
+        strides=stride,
+        padding="same" if size > 1 and stride == 1 else "valid",
+        dilation_rate=dilation,
+        use_bias=False,
+        kernel_initializer=style.initializer(f"{name}_conv"),
+        winograd=style.winograd,
+        dtype=style.dtype,
+        name=f"{name}_conv",
+    )(x)
+    return batch_norm(f"{name}_bn", style)(x)
 
 
-def _layers(name: str) -> list:
-    """keras-cv's network of that name, layer by layer: [class, name, configuration, names of the layers before]."""
-    made_by = (LAYOUT, keras.__version__, importlib.metadata.version("keras-cv"), keras.config.image_data_format())
-    key = json.dumps([made_by, VARIANTS[name], STAGE_FILTERS, STAGE_STRIDES])
-    kept = cache.read("backbones", key)
-    if kept is not None:
-        return json.loads(kept)
-    layers = [
-        [layer.__class__.__name__, layer.name, layer.get_config(), _inputs(layer)]
-        for layer in _keras_cv_resnet(name).layers
-    ]
-    text = json.dumps(layers)
-    cache.write("backbones", key, text.encode())
-    return json.loads(text)  # tuples are lists now, as they are when it is read
-
-
-def _inputs(layer: keras.Layer) -> list[str]:
-    """Names of the layers whose outputs a layer of a functional model takes, in order."""
-    if isinstance(layer, keras.layers.InputLayer):
-        return []
-    tensors = layer.input if isinstance(layer.input, list) else [layer.input]
-    return [tensor._keras_history.operation.name for tensor in tensors]
-
-
-def _keras_cv_resnet(name: str) -> keras.Model:
-    """keras-cv's own network of that name, for images of any size, whose weights have no values and never get any."""
-    import keras_cv  # here, not above: it loads in 1 s, and a saved model or --help needs none of it
-
-    blocks, block_type = VARIANTS[name]
-
-    def make() -> keras.Model:
-        # Drawing the weights of resnet-50 would take 1.3 s.
-        with keras.StatelessScope(initialize_variables=False):
-            return keras_cv.models.ResNetBackbone(
-                stackwise_filters=list(STAGE_FILTERS),
-                stackwise_blocks=list(blocks),
-                stackwise_strides=list(STAGE_STRIDES),
-                block_type=block_type,
-                include_rescaling=False,
-                input_shape=(None, None, 3),
-            )
-
-    # Keras lists such weights for each thread, and draws those of its list whenever another such scope ends: this
-    # thread's list ends with it. Nor is it in a strategy's scope, where workers would wait for each other to make them.
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        return thread.submit(make).result()
-
-
-def preset_handles() -> dict[str, str]:
-    """keras-cv's ResNet (v1) presets that have weights: name -> what Kaggle calls it, "keras/resnetv1/…/2"."""
-    import keras_cv
-
-    known = keras_cv.models.ResNetBackbone.presets_with_weights
-    return {name: preset["kaggle_handle"].removeprefix("kaggle://") for name, preset in known.items()}
-
-
-def applications_name(name: str) -> str:
-    """keras-cv's name of a layer -> keras.applications': "v2_stack_0_block1_2_bn" -> "conv2_block1_2_bn"."""
-    return re.sub(r"^v2_stack_(\d)_", lambda match: f"conv{int(match[1]) + 2}_", name)
+def _relu(x, name: str, style: Style):
+    return keras.layers.Activation("relu", dtype=style.dtype, name=name)(x)
 
 
 def stage_rates(output_stride: int) -> dict[str, tuple[int, int, int]]:
@@ -164,38 +137,3 @@ def stage_rates(output_stride: int) -> dict[str, tuple[int, int, int]]:
         reached *= kept
         rates[f"conv{stage}"] = (kept, before, dilation)
     return rates
-
-
-def _dilate(config: dict, rates: dict) -> None:
-    """Sets stride and dilation of a convolution's configuration.
-
-    A convolution is dilated by the strides left out upstream of it, which makes the dilated network the original one
-    evaluated at every position (Holschneider's algorithme à trous; arXiv:1606.00915, section 3.1), so ImageNet weights
-    keep their meaning. GluonCV and PyTorch carry the stride in a bottleneck's 3x3 convolution, so their first 3x3 of
-    a dilated stage keeps the dilation of the stage before. keras-cv and keras.applications carry it in the 1x1
-    before, so here that 3x3 is already dilated; in the basic block of ResNet-18 and -34 the first 3x3 carries the
-    stride itself and follows the GluonCV rule.
-    """
-    stage = config["name"].split("_")[0]
-    if stage not in rates:  # the stem
-        return
-    stride, before, after = rates[stage]
-    carries_stride = max(config["strides"]) > 1
-    if max(config["kernel_size"]) > 1:
-        config["dilation_rate"] = (before, before) if carries_stride else (after, after)
-    if carries_stride:
-        config["strides"] = (stride, stride)
-
-
-def _take_padding_out(config: dict) -> int:
-    """Makes a strided layer pad-free and returns the zeros to put on each side of its input instead.
-
-    TensorFlow's "same" puts nothing before and one row after an even-sized input of a strided 3x3, which moves the
-    features by half a stride against the shortcut's 1x1 and differs between even and odd sizes; keras.applications'
-    weights and the reference want the same on both sides. Zeros serve the max pooling too: its inputs are >= 0.
-    """
-    size = max(config.get("kernel_size", config.get("pool_size")))
-    if max(config["strides"]) == 1 or size == 1:
-        return 0
-    config["padding"] = "valid"
-    return size // 2

@@ -1,7 +1,11 @@
-"""Folders that keras-cv 0.9's `save_to_preset` writes: config.json, which describes a network, and its weights."""
+"""keras-cv's presets: folders that its `save_to_preset` writes, a network's config.json and its weights.
+
+The only module that knows keras-cv; 0.9 is its last version.
+"""
 
 import json
 import os
+import re
 from typing import NamedTuple
 
 from kseg.errors import RunError
@@ -88,3 +92,16 @@ def _shape_of_variant(name: str) -> dict:
         "stackwise_strides": list(STAGE_STRIDES),
         "block_type": block_type,
     }
+
+
+def handles() -> dict[str, str]:
+    """keras-cv's ResNet (v1) presets that have weights: name -> what Kaggle calls it, "keras/resnetv1/…/2"."""
+    import keras_cv  # here, not above: it loads in 1 s, and nothing else needs it
+
+    known = keras_cv.models.ResNetBackbone.presets_with_weights
+    return {name: preset["kaggle_handle"].removeprefix("kaggle://") for name, preset in known.items()}
+
+
+def applications_name(name: str) -> str:
+    """keras-cv's name of a layer -> keras.applications': "v2_stack_0_block1_2_bn" -> "conv2_block1_2_bn"."""
+    return re.sub(r"^v2_stack_(\d)_", lambda match: f"conv{int(match[1]) + 2}_", name)

@@ -24,7 +24,7 @@ import keras
 import numpy as np
 
 from kseg.errors import RunError, UsageError
-from kseg.models import backbones, presets, published
+from kseg.models import presets, published
 from kseg.models.blocks import IMAGENET_MEAN
 from kseg.models.weight_files import LAYOUTS, StoredLayer, read_layers
 
@@ -63,7 +63,7 @@ def check_available(backbone: str, source: str | None = None) -> None:
                 f"allowed: {', '.join(published.PUBLISHED)}; or --use_pretrained_model=False"
             )
     elif not os.path.exists(source):
-        handles = backbones.preset_handles()
+        handles = presets.handles()
         if source not in handles:
             raise RunError(
                 f"--pretrained_weights={source}: no such file or folder here, no preset; allowed: {LAYOUTS}; "
@@ -94,7 +94,7 @@ def load_pretrained(model: keras.Model, backbone: str, source: str | None = None
     check_available(backbone, source)
     found = _locate(backbone, source)
     stored = read_layers(found.weights)
-    if found.config is None and any(backbones.applications_name(layer.name) != layer.name for layer in stored):
+    if found.config is None and any(presets.applications_name(layer.name) != layer.name for layer in stored):
         raise RunError(
             f"{found.weights}: holds a keras-cv network, whose pixels its config.json tells; "
             f"expected: {LAYOUTS}; or {presets.LAYOUT}"
@@ -113,7 +113,7 @@ def _locate(backbone: str, source: str | None) -> _Source:
     if source is None:
         return _Source("ImageNet weights of keras.applications", published.fetch_published(backbone))
     if not os.path.exists(source):
-        folder = published.fetch_preset(source, backbones.preset_handles()[source])
+        folder = published.fetch_preset(source, presets.handles()[source])
         preset = presets.find_preset(folder, backbone)
         return _Source(f"keras-cv's preset {source}", preset.weights, preset.config)
     folder = presets.folder_of(source)
@@ -128,7 +128,7 @@ def _pair(layers: list, stored: list[StoredLayer]) -> list[tuple]:
 
     Without names the two classes are apart: Keras 3's layout has no order between classes.
     """
-    named = {backbones.applications_name(layer.name): layer for layer in stored}
+    named = {presets.applications_name(layer.name): layer for layer in stored}
     if set(named) == {layer.name for layer in layers}:
         return [(layer, named[layer.name]) for layer in layers]
     kernels = [layer for layer in stored if layer.arrays[0].ndim == 4]

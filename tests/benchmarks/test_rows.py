@@ -56,12 +56,11 @@ def test_bfloat16_is_measured_in_small_where_it_is_emulated(emulated, sizes, ste
         assert f"--steps={steps}" in group.commands["torch"].argv
 
 
-def test_three_kinds_of_start_are_compared_with_the_checkout_before():
+def test_both_kinds_of_start_are_compared_with_the_checkout_before():
     (group,) = rows.select(rows.groups(EVERYWHERE, emulated=True), ["start"])
     kept = {row.name: parse(start.StartConfig, group.commands[row.ours[0]].argv[1:]).kept for row in group.rows}
     assert kept == {
         "start to the first step / before": "all",
-        "start, new code / before": "backbone",
         "start, nothing kept / before": "nothing",
     }
     assert {row.peer[0] for row in group.rows} == {"before"}

@@ -1,8 +1,6 @@
 import os
 import pathlib
 
-import pytest
-
 from benchmarks import start
 
 # A kseg-train of the same parts that takes no time: two steps, of which the watcher ends the second.
@@ -64,22 +62,3 @@ def test_the_process_finds_what_is_kept_for_it(monkeypatch, tmp_path):
     start.watched(start.StartConfig(data="records", kept="nothing"))
     assert pathlib.Path(found.read_text()).name == "cache"
     assert not os.path.exists(found.read_text())
-
-
-def test_a_start_finds_what_it_is_to_find(monkeypatch, tmp_path):
-    monkeypatch.setenv("KSEG_CACHE", "off")
-    with pytest.raises(SystemExit, match="--kept=backbone: KSEG_CACHE=off keeps none; name a folder there, or unset"):
-        start.prepared_cache("backbone", "unused")
-    monkeypatch.setenv("KSEG_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(SystemExit, match=r"--kept=backbone: no start has kept one yet in .*/cache; begin with"):
-        start.prepared_cache("backbone", str(tmp_path / "new"))
-    for kind in ("backbones", "steps"):
-        (tmp_path / "cache" / kind).mkdir(parents=True)
-        (tmp_path / "cache" / kind / "kept").touch()
-    assert start.prepared_cache("all", "unused") == {}
-    assert start.prepared_cache("nothing", "new") == {"KSEG_CACHE": "new"}
-    folder = str(tmp_path / "new")
-    assert start.prepared_cache("backbone", folder) == {"KSEG_CACHE": folder}
-    assert [path.relative_to(folder).as_posix() for path in (tmp_path / "new").rglob("*")] == [
-        *("backbones", "backbones/kept")
-    ]

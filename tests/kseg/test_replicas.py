@@ -212,4 +212,4 @@ def test_a_signal_to_one_worker_ends_all_after_the_same_step_and_all_go_on(train
 
 def test_several_devices_keep_no_step(trained):
     """A kept step is one replica's: its sums over the others are no part of a graph that could be imported."""
-    assert [path.name for path in trained["cache"].iterdir()] == ["backbones"]
+    assert not trained["cache"].exists()

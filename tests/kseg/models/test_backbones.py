@@ -1,11 +1,13 @@
 import keras
+import keras_cv
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from kseg.errors import UsageError
-from kseg.models.backbones import _keras_cv_resnet, applications_name, build_backbone, stage_rates
+from kseg.models.backbones import VARIANTS, build_backbone, stage_rates
 from kseg.models.blocks import Style
+from kseg.models.presets import applications_name
 
 APPLICATIONS = {"resnet-50": keras.applications.ResNet50, "resnet-101": keras.applications.ResNet101}
 
@@ -154,26 +156,32 @@ def test_unknown_choices_are_refused(arguments, message):
         build_backbone(**arguments, style=Style())
 
 
-def test_nobody_draws_the_weights_of_keras_cvs_network():
-    theirs = _keras_cv_resnet("resnet-18")
-    with keras.StatelessScope():  # at whose end Keras draws those that wait for it
-        pass
-    assert {weight._value for weight in theirs.weights} == {None}
-
-
 @pytest.mark.parametrize("name", ["resnet-18", "resnet-50"])  # the others differ in numbers of blocks
-def test_every_layer_and_connection_is_keras_cvs(name, monkeypatch, tmp_path):
-    """Padding layers left out, from keras-cv and again from what is kept of it."""
-    monkeypatch.setenv("KSEG_CACHE", str(tmp_path))
-    theirs = _keras_cv_resnet(name)
-    expected = {applications_name(layer.name): parents(layer) for layer in theirs.layers[1:]}
-    weights = [applications_name(path(weight)) for weight in theirs.weights]
-    first = build_backbone(name, style=Style())
-    monkeypatch.setattr("kseg.models.backbones._keras_cv_resnet", None)
-    for backbone in (first, build_backbone(name, style=Style())):
-        layers = [layer for layer in backbone.layers[1:] if not isinstance(layer, keras.layers.ZeroPadding2D)]
-        assert {layer.name: parents(layer) for layer in layers} == expected
-        assert [path(weight) for weight in backbone.weights] == weights
+def test_every_layer_and_connection_is_keras_cvs(name):
+    """Without dilation; padding layers, and what they change in the layer after, left out."""
+    blocks, block_type = VARIANTS[name]
+    theirs = keras_cv.models.ResNetBackbone(
+        stackwise_filters=[64, 128, 256, 512],
+        stackwise_blocks=list(blocks),
+        stackwise_strides=[1, 2, 2, 2],
+        block_type=block_type,
+        include_rescaling=False,
+        input_shape=(None, None, 3),
+    )
+    backbone = build_backbone(name, output_stride=32, style=Style())
+    layers = [layer for layer in backbone.layers[1:] if not isinstance(layer, keras.layers.ZeroPadding2D)]
+    assert len(layers) > 60
+    expected = {applications_name(layer.name): (parents(layer), settings(layer)) for layer in theirs.layers[1:]}
+    assert {layer.name: (parents(layer), settings(layer)) for layer in layers} == expected
+    weights = [(applications_name(path(weight)), weight.shape) for weight in theirs.weights]
+    assert [(path(weight), weight.shape) for weight in backbone.weights] == weights
+
+
+def settings(layer) -> dict:
+    """The layer's kind, and what of its configuration decides what it computes."""
+    names = ("filters", "kernel_size", "pool_size", "strides", "dilation_rate", "groups", "use_bias", "activation")
+    config = layer.get_config()
+    return {name: config[name] for name in (*names, "epsilon") if name in config} | {"kind": type(layer).__name__}
 
 
 def path(weight) -> str:

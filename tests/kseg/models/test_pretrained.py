@@ -13,7 +13,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from keras_cv.src.utils.preset_utils import save_to_preset
 
 from kseg.errors import RunError, UsageError
-from kseg.models import backbones, pretrained
+from kseg.models import backbones, presets, pretrained
 from kseg.models.blocks import IMAGENET_MEAN, Style
 from kseg.models.published import md5_of
 from kseg.models.segmenter import build_segmenter, is_head
@@ -213,7 +213,7 @@ def test_preset_folder_gives_keras_cvs_features(preset50, ours):
     backbone = ours.get_layer("backbone")
     for layer in theirs.layers:  # the rest of the way holds the same numbers, the first kernel's norm included
         if layer.weights and layer.name != "conv1_bn":
-            mine = backbone.get_layer(backbones.applications_name(layer.name))
+            mine = backbone.get_layer(presets.applications_name(layer.name))
             for array, expected in zip(mine.get_weights(), layer.get_weights(), strict=True):
                 np.testing.assert_array_equal(array, expected)
     weights, config = os.path.join(folder, "model.weights.h5"), os.path.join(folder, "config.json")
@@ -226,7 +226,7 @@ def test_preset_folder_gives_keras_cvs_features(preset50, ours):
 def test_preset_by_name_comes_from_kagglehub(preset50, ours, tmp_path, monkeypatch):
     _, folder = preset50
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
-    handle = backbones.preset_handles()["resnet50_imagenet"]
+    handle = presets.handles()["resnet50_imagenet"]
     for name in ("config.json", "model.weights.h5"):
         path = tmp_path / "models" / handle / name
         path.parent.mkdir(parents=True, exist_ok=True)
