@@ -240,5 +240,5 @@ def build_network(config: TrainConfig, num_classes: int, precision: str) -> kera
         synchronized=config.syncbn,
         precision=precision,
         seed=config.seed,
-        winograd=devices.lays_out_winograd(precision),
+        on_processor=devices.on_processor(precision),
     )

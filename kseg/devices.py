@@ -80,12 +80,13 @@ def resolve_jit(jit_compile: str = "auto", replicas: int = 1) -> bool:
     return jit_compile == "True"
 
 
-def lays_out_winograd(precision: str) -> bool:
-    """Whether a network's 3x3 convolutions are Winograd's (kseg.models.winograd): in float32 and without a GPU.
+def on_processor(precision: str) -> bool:
+    """Whether a network's 3x3 convolutions go a processor's way (kseg.models.convolution): without a GPU.
 
-    oneDNN has no such kernels for processors, and in bfloat16 its direct ones are the faster; cuDNN has its own.
+    In float32 oneDNN has no Winograd's for processors; in bfloat16 its direct ones are the faster, but for a gradient.
+    Of float16 processors have nothing.
     """
-    return precision == "float32" and not tf.config.get_visible_devices("GPU")
+    return precision in ("float32", "bfloat16") and not tf.config.get_visible_devices("GPU")
 
 
 def strategy(config: TrainConfig) -> tf.distribute.Strategy:

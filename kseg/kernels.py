@@ -89,6 +89,20 @@ def traced_once(function: Callable) -> Callable:
     return run
 
 
+def dilated_convolution(x: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
+    """Of stride 1 and padding "same", by one operation, where Keras's `ops.conv` cuts the map into dilation^2 parts.
+
+    Args:
+        x: [N, H, W, C].
+        kernel: [h, w, C, F] of the same dtype.
+        dilation: of both axes, >= 1.
+
+    Returns:
+        [N, H, W, F]. Where dilated, processors have its gradients only with oneDNN.
+    """
+    return tf.nn.conv2d(x, kernel, 1, "SAME", dilations=dilation)
+
+
 def after(x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """`x`, to be had only once `other` is there: what is worked out from it is neither begun earlier nor kept since."""
     with tf.control_dependencies([other]):

@@ -114,7 +114,7 @@ def _conv_bn(x, filters: int, size: int, *, name: str, style: Style, stride: int
         dilation_rate=dilation,
         use_bias=False,
         kernel_initializer=style.initializer(f"{name}_conv"),
-        winograd=style.winograd,
+        on_processor=style.on_processor,
         dtype=style.dtype,
         name=f"{name}_conv",
     )(x)

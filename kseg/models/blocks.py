@@ -28,13 +28,13 @@ class Style:
         dtype: name of a Keras dtype policy: "float32", "mixed_bfloat16" or "mixed_float16".
         synchronized: batch normalisation over the batch of all replicas, not of each by itself.
         seed: of initial weights and dropout, >= 0.
-        winograd: whether 3x3 convolutions may be Winograd's, see `kseg.models.convolution.Conv2D`.
+        on_processor: whether 3x3 convolutions may go a processor's way, see `kseg.models.convolution.Conv2D`.
     """
 
     dtype: str = "float32"
     synchronized: bool = False
     seed: int = 0
-    winograd: bool = False
+    on_processor: bool = False
 
     def seed_of(self, layer_name: str) -> int:
         """Seed of one layer, 0 … 2**32 - 1: it depends on the layer's name, not on the order of building."""
@@ -81,7 +81,7 @@ def batch_norm(name: str, style: Style) -> BatchNormalization:
 
 def conv_bn_relu(x, channels: int, kernel_size: int, *, name: str, style: Style, dilation: int = 1):
     """Convolution without bias, batch normalisation, ReLU: [N, H, W, ?] -> [N, H, W, channels]."""
-    kind = AtrousConv2D if dilation > 1 else functools.partial(Conv2D, winograd=style.winograd)
+    kind = AtrousConv2D if dilation > 1 else functools.partial(Conv2D, on_processor=style.on_processor)
     x = kind(
         channels,
         kernel_size,

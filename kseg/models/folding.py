@@ -42,7 +42,8 @@ def folded(network: keras.Model, policy: str = "float32", *, winograd: bool = Tr
         if not isinstance(layer, keras.layers.Layer):  # an operation on tensors, such as a difference
             return layer.__class__.from_config(config)
         config |= {} if layer.name.endswith(IN_FLOAT32) else {"dtype": policy}
-        config |= {"winograd": False} if isinstance(layer, Conv2D) else {}  # that of kernels that change
+        if isinstance(layer, Conv2D):  # in float32 it would be Winograd's of kernels that change
+            config |= {"on_processor": policy != "float32"}
         if winograd and policy == "float32" and _takes_winograd(layer):
             copy = ServedConv2D(layer.filters, layer.dilation_rate[0], dtype=policy, name=layer.name)
         else:

@@ -5,16 +5,18 @@ and each of the (t + 2)^2 points of the transformed tiles is one product [tiles,
 multiplications an output pixel and pair of channels instead of 9. A convolution of dilation d is d x d plain ones, each
 on every d-th row and column.
 
-In float32 it rounds more than the direct sum: at C = 512 by 3e-6 of the outputs' standard deviation against 2e-7.
+In float32 it rounds more than the direct sum: at C = 512 by 3e-6 to 5e-6 of the outputs' standard deviation against
+2e-7.
 keras.ops only. Tensors are [N, H, W, C]; H and W may be unknown when the graph is built.
 """
 
 import dataclasses
-import functools
 
 import keras
 import numpy as np
 from keras import ops
+
+from kseg.models import graphs
 
 TAPS = 3
 PART = 2**18  # pairs of channels whose kernels are transformed at once: 38 MB, where all of fcn's head are 151 MB
@@ -75,24 +77,14 @@ def convolution(x, kernel, dilation: int = 1):
     def run(x, kernel):
         def gradient(upstream):
             mirrored = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))
-            down = _shared(_convolution)(upstream, mirrored, dilation)
+            down = graphs.shared(_convolution)(upstream, mirrored, dilation)
             # Transformed anew, since the tiles kept from the forward pass would be 2.6 times the input; and one after
             # the other, since both at once need their memory together: 0.3 GB for the head of fcn.
-            return down, _shared(_kernel_gradient)(_after(x, down), upstream, dilation, tuple(kernel.shape))
+            return down, graphs.shared(_kernel_gradient)(graphs.after(x, down), upstream, dilation, tuple(kernel.shape))
 
-        return _shared(_convolution)(x, kernel, dilation), gradient
+        return graphs.shared(_convolution)(x, kernel, dilation), gradient
 
     return run(x, kernel)
-
-
-@functools.cache
-def _shared(function):
-    """The function, on TensorFlow as one that layers of the same shapes share: 14 of resnet-50 need 4 (stride 8)."""
-    if keras.backend.backend() != "tensorflow":
-        return function
-    from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
-
-    return kernels.traced_once(function)
 
 
 def _convolution(x, kernel, dilation: int):
@@ -106,8 +98,8 @@ def _by_channels(x, kernel, dilation: int):
     total = None
     for part in _parts(kernel.shape, axis=2):
         ready = x if total is None else total
-        tiles = transformed(_after(x[..., part], ready), TRAINING, dilation)
-        products = ops.matmul(tiles, _transformed_kernel(_after(kernel[:, :, part], tiles)))
+        tiles = transformed(graphs.after(x[..., part], ready), TRAINING, dilation)
+        products = ops.matmul(tiles, _transformed_kernel(graphs.after(kernel[:, :, part], tiles)))
         total = products if total is None else total + products
     return assembled(total, ops.shape(x), TRAINING, dilation)
 
@@ -116,7 +108,7 @@ def _by_filters(x, kernel, dilation: int):
     """For others: the tiles are there whole, their products and the transformed kernels in parts."""
     tiles, parts = transformed(x, TRAINING, dilation), []
     for part in _parts(kernel.shape, axis=3):
-        products = ops.matmul(tiles, _transformed_kernel(_after(kernel[..., part], parts[-1] if parts else x)))
+        products = ops.matmul(tiles, _transformed_kernel(graphs.after(kernel[..., part], parts[-1] if parts else x)))
         parts.append(assembled(products, ops.shape(x), TRAINING, dilation))
     return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
 
@@ -126,18 +118,6 @@ def _parts(shape, axis: int) -> list[slice]:
     count = -(-shape[2] * shape[3] // PART)
     size = -(-shape[axis] // count)
     return [slice(start, min(start + size, shape[axis])) for start in range(0, shape[axis], size)]
-
-
-def _after(x, other):
-    """x, for TensorFlow only once `other` is there.
-
-    Nothing else keeps it from transforming all kernels of a network at the start of a step: 0.6 GB for fcn.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return x
-    from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
-
-    return kernels.after(x, other)
 
 
 def _tiles(size, tile: int, dilation: int):
@@ -195,7 +175,7 @@ def _kernel_gradient(x, upstream, dilation: int, shape):
     y = ops.reshape(y, (by.points**2, -1, shape[-1]))
     parts = []
     for part in _parts(shape, axis=2):
-        tiles = transformed(_after(x[..., part], parts[-1] if parts else y), by, dilation)
+        tiles = transformed(graphs.after(x[..., part], parts[-1] if parts else y), by, dilation)
         products = ops.matmul(ops.transpose(tiles, (0, 2, 1)), y)
         taps = ops.matmul(by.kernel.T, ops.reshape(products, (by.points**2, -1)))
         parts.append(ops.reshape(taps, (TAPS, TAPS, *products.shape[1:])))

@@ -165,17 +165,18 @@ def test_no_batch_normalisation_is_left_and_the_classes_are_the_networks(segment
         assert same.mean() >= share
 
 
-@pytest.mark.parametrize("laid_out", [True, False])
-def test_an_export_holds_no_calls_that_are_to_stay_calls(tmp_path, monkeypatch, laid_out):
-    """Training's Winograd convolutions are such; not every converter follows them."""
-    monkeypatch.setattr(convolution, "WINOGRAD_CHANNELS", 4)
+@pytest.mark.parametrize(("laid_out", "precision"), [(True, "float32"), (False, "float32"), (True, "bfloat16")])
+def test_an_export_holds_no_calls_that_are_to_stay_calls(tmp_path, monkeypatch, laid_out, precision):
+    """Training's convolutions are such; not every converter follows them."""
+    for dtype, (way, sides, _) in convolution.WAYS.items():
+        monkeypatch.setitem(convolution.WAYS, dtype, (way, sides, 4))
     images = keras.Input((None, None, 3), dtype="uint8")
     x = convolution.Conv2D(4, 3, padding="same")(keras.layers.Rescaling(1 / 255)(images))
-    x = convolution.Conv2D(4, 3, padding="same", winograd=True)(x)
+    x = convolution.Conv2D(4, 3, padding="same", on_processor=True)(x)
     network = keras.Model(images, keras.layers.Conv2D(3, 1)(x))
     called = tf.function(network).get_concrete_function(tf.TensorSpec([1, 8, 8, 3], tf.uint8))
     assert [function for function in called.graph.as_graph_def().library.function if "_noinline" in function.attr]
-    path = export.export(network, LABELS, str(tmp_path), winograd=laid_out)
+    path = export.export(network, LABELS, str(tmp_path), precision=precision, winograd=laid_out)
     functions = saved_model(path).graph_def.library.function
     assert functions and not [function for function in functions if "_noinline" in function.attr]
 

@@ -12,7 +12,7 @@ from kseg import cache, trainer
 from kseg.config import TrainConfig
 from kseg.losses.build import build_loss
 from kseg.metrics import ConfusionMatrix
-from kseg.models import convolution
+from kseg.models import convolution, winograd
 from kseg.models.convolution import Conv2D
 from kseg.models.normalization import BatchNormalization
 from kseg.models.trainee import Trainee
@@ -45,13 +45,13 @@ def traced(monkeypatch) -> list:
 @pytest.fixture(autouse=True)
 def few_channels(monkeypatch):
     """Lets the small network below go by Winograd's convolutions, whose gradients are their own."""
-    monkeypatch.setattr(convolution, "WINOGRAD_CHANNELS", 3)
+    monkeypatch.setitem(convolution.WAYS, "float32", (winograd, (3,), 3))
 
 
 def network() -> keras.Model:
     images = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="images")
     x = keras.layers.Rescaling(1 / 255)(images)
-    x = Conv2D(4, 3, padding="same", kernel_initializer=keras.initializers.HeNormal(seed=1), winograd=True)(x)
+    x = Conv2D(4, 3, padding="same", kernel_initializer=keras.initializers.HeNormal(seed=1), on_processor=True)(x)
     x = keras.layers.Dropout(0.5, seed=2)(BatchNormalization()(x))
     x = keras.layers.Conv2D(CLASSES, 1, kernel_initializer=keras.initializers.HeNormal(seed=3))(x)
     return keras.Model(images, x)

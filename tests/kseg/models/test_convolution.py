@@ -3,21 +3,25 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kseg.models import convolution, winograd
+from kseg.models import convolution, taps, winograd
 from kseg.models.convolution import AtrousConv2D, Conv2D
 
-CHANNELS = convolution.WINOGRAD_CHANNELS
+CHANNELS = convolution.WAYS["float32"][-1]
+BFLOAT16_CHANNELS = convolution.WAYS["bfloat16"][-1]
 
 
 def layer(filters=CHANNELS, size=3, **kwargs) -> Conv2D:
-    return Conv2D(filters, size, winograd=True, **{"padding": "same", "use_bias": False} | kwargs)
+    return Conv2D(filters, size, on_processor=True, **{"padding": "same", "use_bias": False} | kwargs)
 
 
 @pytest.fixture
 def asked(monkeypatch) -> list[int]:
-    """The dilation of each convolution that goes Winograd's way."""
-    calls, real = [], winograd.convolution
-    monkeypatch.setattr(winograd, "convolution", lambda x, kernel, rate: calls.append(rate) or real(x, kernel, rate))
+    """The dilation of each convolution that goes Winograd's way; negative: of taps."""
+    calls = []
+    for sign, module in ((1, winograd), (-1, taps)):
+        real = module.convolution
+        spied = lambda x, kernel, rate, sign=sign, real=real: calls.append(sign * rate) or real(x, kernel, rate)  # noqa: E731
+        monkeypatch.setattr(module, "convolution", spied)
     return calls
 
 
@@ -29,11 +33,12 @@ def asked(monkeypatch) -> list[int]:
         {"strides": 2},
         {"padding": "valid"},
         {"dilation_rate": (1, 2)},
-        {"dtype": "mixed_bfloat16"},
+        {"dtype": "mixed_bfloat16"},  # of fewer channels than are worth it
+        {"dtype": "mixed_float16"},
         {"groups": 2},
     ],
 )
-def test_only_large_square_float32_convolutions_are_winograds(asked, kwargs):
+def test_only_large_square_convolutions_go_another_way(asked, kwargs):
     x = keras.Input((8, 8, CHANNELS))
     layer(**kwargs)(x)
     try:
@@ -43,9 +48,36 @@ def test_only_large_square_float32_convolutions_are_winograds(asked, kwargs):
     assert asked == []
 
 
-def test_winograd_is_off_unless_asked_for(asked):
-    Conv2D(CHANNELS, 3, padding="same")(np.zeros((1, 4, 4, CHANNELS), np.float32))
+def test_other_ways_are_off_unless_asked_for(asked):
+    x = np.zeros((1, 4, 4, BFLOAT16_CHANNELS), np.float32)
+    for dtype in ("float32", "mixed_bfloat16"):
+        Conv2D(BFLOAT16_CHANNELS, 3, padding="same", dtype=dtype)(x)
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "ways"),
+    [
+        ({"size": 3}, [-1]),
+        ({"size": 3, "dilation_rate": 2}, [-2]),
+        ({"size": 1, "padding": "valid"}, [-1]),
+        ({"size": 3, "padding": "valid"}, []),
+        ({"size": 1, "strides": 2}, []),
+        ({"size": 5}, []),
+    ],
+)
+def test_of_bfloat16_large_1x1_and_3x3_convolutions_are_products_of_taps(asked, kwargs, ways):
+    layer(BFLOAT16_CHANNELS, **kwargs, dtype="mixed_bfloat16")(np.zeros((1, 8, 8, BFLOAT16_CHANNELS), np.float32))
+    assert asked == ways
+
+
+@pytest.mark.parametrize("winograd", [True, False])
+def test_a_layer_of_the_time_before_bfloat16_had_a_way_is_loaded(winograd):
+    config = layer(5).get_config()
+    config["winograd"] = winograd
+    del config["on_processor"]
+    assert Conv2D.from_config(config).on_processor is winograd
+    assert config["winograd"] is winograd  # what is given stays as it is
 
 
 @pytest.mark.parametrize("rate", [1, 4])

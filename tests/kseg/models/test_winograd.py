@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kseg.models import winograd
+from kseg.models import graphs, winograd
 from kseg.models.winograd import ServedConv2D, served_weights
 
 # N, H, W, C, F, dilation: odd sizes, maps smaller than a tile or than the dilation, and one whose filters are in parts.
@@ -51,7 +51,7 @@ def test_channels_or_filters_in_parts_change_nothing(monkeypatch, channels, filt
     x, kernel, upstream = tensors(1, 8, 8, channels, filters)
     whole = value_and_gradients(lambda x, kernel: winograd.convolution(x, kernel), x, kernel, upstream)
     monkeypatch.setattr(winograd, "PART", 24)
-    monkeypatch.setattr(winograd, "_shared", lambda function: function)  # not by the graphs that `whole` was made by
+    monkeypatch.setattr(graphs, "shared", lambda function: function)  # not by the graphs that `whole` was made by
     assert [part.stop - part.start for part in winograd._parts(kernel.shape, axis)] == [4, 4, 2]
     for part, all_at_once in zip(
         value_and_gradients(lambda x, kernel: winograd.convolution(x, kernel), x, kernel, upstream), whole, strict=True
@@ -70,10 +70,13 @@ def test_a_graph_of_unknown_sizes():
 
 
 def test_rounding_stays_far_below_what_training_notices():
-    """The direct sum of so many products errs by 2e-7 of the outputs' standard deviation, bfloat16 by 4e-3."""
+    """The direct sum of so many products errs by 2e-7 of the outputs' standard deviation, bfloat16 by 4e-3.
+
+    What processors add up in another order: 3e-6 with AVX2, 5.4e-6 with AVX-512.
+    """
     x, kernel, _ = tensors(1, 12, 12, 512, 8)
     exact = direct(x, kernel, 1).numpy()
-    assert np.std(winograd.convolution(x, kernel).numpy() - exact) / np.std(exact) < 5e-6
+    assert np.std(winograd.convolution(x, kernel).numpy() - exact) / np.std(exact) < 1e-5
 
 
 @pytest.mark.parametrize(
