@@ -114,7 +114,7 @@ def watched(config: StartConfig) -> tuple[float, dict]:
         command += [f"--data={os.path.abspath(config.data)}", f"--output_dir={folder}/run"]
         environment = os.environ | {"START_STEPS": str(config.steps), "START_REPORT": str(writes)}
         if config.kept == "nothing":
-            environment["KSEG_CACHE"] = f"{folder}/cache"
+            environment["KSEG_CACHE"] = f"{folder}/cache"  # kseg.cache.SWITCH, which an earlier checkout may lack
         began = time.monotonic()
         # In a folder without kseg: Python looks there before it looks in PYTHONPATH.
         process = subprocess.Popen(command, cwd=folder, env=environment, pass_fds=[writes], stdout=log, stderr=log)

@@ -114,7 +114,8 @@ def _import_tensorflow() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes oneDNN's kernels by itself on some processors only. With AVX2 alone they multiply batches of
-    # matrices (kseg.models.winograd) at twice the speed of its own: 71 against 35 GFLOP/s on 2 cores.
+    # matrices (kseg.models.winograd) at twice the speed of its own: 71 against 35 GFLOP/s on 2 cores. bfloat16
+    # (kseg.models.tap_products) has its instructions only in them.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         written, stderr = tempfile.TemporaryFile(), os.dup(2)

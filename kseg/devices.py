@@ -81,12 +81,14 @@ def resolve_jit(jit_compile: str = "auto", replicas: int = 1) -> bool:
 
 
 def on_processor(precision: str) -> bool:
-    """Whether a network's 3x3 convolutions go a processor's way (kseg.models.convolution): without a GPU.
+    """Whether a network's convolutions go a processor's way (kseg.models.convolution): without a GPU, where they gain.
 
-    In float32 oneDNN has no Winograd's for processors; in bfloat16 its direct ones are the faster, but for a gradient.
-    Of float16 processors have nothing.
+    In bfloat16 that was measured with AVX512_BF16 alone: others emulate it, and Intel's AMX multiplies in another way.
     """
-    return precision in ("float32", "bfloat16") and not tf.config.get_visible_devices("GPU")
+    if tf.config.get_visible_devices("GPU"):
+        return False
+    flags = processor()[1]
+    return precision == "float32" or (precision == "bfloat16" and BFLOAT16_INSTRUCTIONS & flags == {"avx512_bf16"})
 
 
 def strategy(config: TrainConfig) -> tf.distribute.Strategy:

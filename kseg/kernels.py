@@ -71,7 +71,7 @@ def traced_once(function: Callable) -> Callable:
     Tracing an operation takes some 0.9 ms, and a network repeats its layers: the step of fcn on resnet-50 has 3,100
     operations so, and 6,100 otherwise. The calls are marked _noinline: else TensorFlow would put the graph in the place
     of each before it runs any, and optimise the same graph again for every call (0.5 s of a start). Not for graphs that
-    are exported, whose converters need not know function calls: kseg.models.folding has other layers for these.
+    are exported, whose converters need not know function calls: kseg.models.folding takes layers without any.
 
     Args:
         function: of tensors and of hashable constants, without variables and side effects.

@@ -24,7 +24,7 @@ VARIANTS = {
 STAGE_FILTERS = (64, 128, 256, 512)
 STAGE_STRIDES = (1, 2, 2, 2)
 STEM_FILTERS, STEM_STRIDE = 64, 4
-WIDENING = 4  # channels that a bottleneck puts out for each of its 3x3 convolution
+WIDENING = 4  # channels that a bottleneck puts out for each that its 3x3 convolution has
 OUTPUT_STRIDES = (8, 16, 32)
 
 
@@ -84,7 +84,7 @@ def _block(x, filters: int, kind: str, rates: tuple[int, int, int], *, name: str
     stride, before, after = rates
     channels = filters * WIDENING if kind == BOTTLENECK else filters
     shortcut = x
-    if (stride, channels) != (1, x.shape[-1]):  # the first block of a stage
+    if (stride, channels) != (1, x.shape[-1]):  # the first of a stage: one without its stride has more channels still
         shortcut = _conv_bn(x, channels, 1, name=f"{name}_0", style=style, stride=stride)
     if kind == BOTTLENECK:
         x = _relu(_conv_bn(x, filters, 1, name=f"{name}_1", style=style, stride=stride), f"{name}_1_relu", style)
@@ -98,8 +98,9 @@ def _block(x, filters: int, kind: str, rates: tuple[int, int, int], *, name: str
 
 
 def _conv_bn(x, filters: int, size: int, *, name: str, style: Style, stride: int = 1, dilation: int = 1):
-    """Convolution without bias, padded by the same number of zeros on all sides, and batch normalisation.
+    """Convolution without bias and batch normalisation.
 
+    [N, H, W, ?] -> [N, ceil(H / stride), ceil(W / stride), filters]; zeros are padded on all sides alike.
     For a strided 3x3 TensorFlow's "same" puts nothing before and one row after an even-sized input, which moves the
     features by half a stride against the shortcut's 1x1 and differs between even and odd sizes; keras.applications'
     weights and the reference want the same on both sides.

@@ -28,7 +28,7 @@ class Style:
         dtype: name of a Keras dtype policy: "float32", "mixed_bfloat16" or "mixed_float16".
         synchronized: batch normalisation over the batch of all replicas, not of each by itself.
         seed: of initial weights and dropout, >= 0.
-        on_processor: whether 3x3 convolutions may go a processor's way, see `kseg.models.convolution.Conv2D`.
+        on_processor: whether convolutions may go a processor's way, see `kseg.models.convolution.Conv2D`.
     """
 
     dtype: str = "float32"

@@ -7,7 +7,7 @@ import keras
 
 @functools.cache
 def shared(function):
-    """The function, on TensorFlow as one that layers of the same shapes share: 14 of resnet-50 need 4 (stride 8)."""
+    """The function, on TensorFlow as one graph for all layers of the same shapes: `kseg.kernels.traced_once`."""
     if keras.backend.backend() != "tensorflow":
         return function
     from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
@@ -16,10 +16,7 @@ def shared(function):
 
 
 def after(x, other):
-    """x, for TensorFlow only once `other` is there.
-
-    Nothing else keeps it from transforming all kernels of a network at the start of a step: 0.6 GB for fcn.
-    """
+    """x, for TensorFlow only once `other` is there: see `kseg.kernels.after`."""
     if keras.backend.backend() != "tensorflow":
         return x
     from kseg import kernels  # here: it needs TensorFlow, which the other backends do without

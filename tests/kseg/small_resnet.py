@@ -11,5 +11,5 @@ from kseg.models import backbones
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
     """Takes a block of each stage's two away and most of the channels; a script of its own need not undo it."""
-    patch.setitem(backbones.VARIANTS, "resnet-18", ((1, 1, 1, 1), "basic_block"))
+    patch.setitem(backbones.VARIANTS, "resnet-18", ((1, 1, 1, 1), backbones.BASIC))
     patch.setattr(backbones, "STAGE_FILTERS", (64, 64, 96, 128))

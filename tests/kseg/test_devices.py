@@ -40,6 +40,22 @@ def test_auto_precision_follows_the_gpu(capability, expected, monkeypatch):
     assert devices.resolve_precision("auto") == expected
 
 
+@pytest.mark.parametrize(
+    ("flags", "precisions"),
+    [
+        ({"avx2"}, {"float32"}),
+        ({"avx512_bf16", "avx512f"}, {"float32", "bfloat16"}),
+        ({"avx512_bf16", "amx_bf16"}, {"float32"}),
+    ],
+)
+def test_convolutions_go_a_processors_way_where_that_was_measured(flags, precisions, monkeypatch):
+    monkeypatch.setattr(devices, "processor", lambda: ("CPU", frozenset(flags)))
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
+    assert {precision for precision in devices.PRECISIONS if devices.on_processor(precision)} == precisions
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["a GPU"])
+    assert not any(devices.on_processor(precision) for precision in devices.PRECISIONS)
+
+
 def test_unknown_precision_is_refused():
     with pytest.raises(UsageError, match="--mixed_precision=fp8: allowed: auto, float32, bfloat16, float16"):
         devices.resolve_precision("fp8")

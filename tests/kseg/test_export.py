@@ -155,6 +155,13 @@ def test_no_batch_normalisation_is_left_and_the_classes_are_the_networks(segment
     variables = [node.attr["shared_name"].s.decode() for node in graph.node if node.op == "VarHandleOp"]
     assert {"Rsqrt", "FusedBatchNormV3"}.isdisjoint(node.op for node in nodes)
     assert not [name for name in variables if "moving" in name or "gamma" in name]
+    assert not [
+        node.name for node in nodes if "_gradient_op_type" in node.attr
+    ]  # TensorFlow warns of when it loads them
+    dilated = [list(node.attr["dilations"].list.i) for node in nodes if node.op == "Conv2D"]
+    if precision == "bfloat16":  # in float32 they are Winograd's
+        assert [1, 4, 4, 1] in dilated
+        assert "SpaceToBatchND" not in {node.op for node in nodes}
     types = {node.attr["T"].type for node in nodes if node.op == "Conv2D"}
     # The classifier, a Conv2D like the others, is in float32.
     assert types == {tf.float32.as_datatype_enum, tf.as_dtype(precision).as_datatype_enum}
@@ -168,8 +175,8 @@ def test_no_batch_normalisation_is_left_and_the_classes_are_the_networks(segment
 @pytest.mark.parametrize(("laid_out", "precision"), [(True, "float32"), (False, "float32"), (True, "bfloat16")])
 def test_an_export_holds_no_calls_that_are_to_stay_calls(tmp_path, monkeypatch, laid_out, precision):
     """Training's convolutions are such; not every converter follows them."""
-    for dtype, (way, sides, _) in convolution.WAYS.items():
-        monkeypatch.setitem(convolution.WAYS, dtype, (way, sides, 4))
+    for dtype, way in convolution.WAYS.items():
+        monkeypatch.setitem(convolution.WAYS, dtype, way._replace(channels=4))
     images = keras.Input((None, None, 3), dtype="uint8")
     x = convolution.Conv2D(4, 3, padding="same")(keras.layers.Rescaling(1 / 255)(images))
     x = convolution.Conv2D(4, 3, padding="same", on_processor=True)(x)

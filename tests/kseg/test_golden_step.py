@@ -24,14 +24,19 @@ def batch() -> tuple[np.ndarray, np.ndarray]:
     return images, masks
 
 
-def network() -> keras.Model:
-    return build_segmenter(algorithm="fcn", backbone="resnet-18", num_classes=3, output_stride=8, seed=7)
+def network(**options) -> keras.Model:
+    return build_segmenter(algorithm="fcn", backbone="resnet-18", num_classes=3, output_stride=8, seed=7, **options)
 
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[list[float], list[np.ndarray]]:
+    """`three_steps` by Keras's own convolutions in float32."""
+    return three_steps(network())
+
+
+def three_steps(model: keras.Model) -> tuple[list[float], list[np.ndarray]]:
     """The loss before each of three steps, and how far the first moved every trainable variable."""
-    model, (images, masks) = network(), batch()
+    images, masks = batch()
     optimizer = build_optimizer(
         "sgd", learning_rate=RATE, momentum=0.9, weight_decay=DECAY, head_multiplier=HEAD, is_head=is_head
     )
@@ -66,3 +71,10 @@ def test_a_step_moves_every_weight_as_worked_out_by_hand(trained):
 
 def test_three_steps_give_the_recorded_losses(trained):
     assert trained[0] == pytest.approx(GOLDEN_LOSSES, rel=1e-3)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("bfloat16", 0.1)])
+def test_three_steps_by_the_ways_of_processors_give_them_too(precision, tolerance):
+    """Winograd's convolutions, and products of taps, whose three digits three steps of so large a rate make two."""
+    losses, _ = three_steps(network(on_processor=True, precision=precision))
+    assert losses == pytest.approx(GOLDEN_LOSSES, rel=tolerance)

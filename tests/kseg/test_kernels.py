@@ -73,6 +73,15 @@ def test_shared_graphs_stay_calls():
     np.testing.assert_array_equal(outer(tf.constant([1.0, 2.0])), [4, 8])
 
 
+def test_a_dilated_convolution_by_hand():
+    """Of ones: a pixel in the middle of 5 x 5 sees all 9 taps 2 pixels apart, a corner 4 of them, a side's middle 6."""
+    x, kernel = tf.ones((1, 5, 5, 1)), tf.ones((3, 3, 1, 1))
+    found = kernels.dilated_convolution(x, kernel, 2)[0, :, :, 0].numpy()
+    assert (found[2, 2], found[0, 0], found[0, 2]) == (9, 4, 6)
+    graph = tf.function(lambda: kernels.dilated_convolution(x, kernel, 2)).get_concrete_function().graph
+    assert "SpaceToBatchND" not in {operation.type for operation in graph.get_operations()}
+
+
 def test_after_waits_in_a_graph_and_changes_nothing():
     @tf.function
     def run(x, other):

@@ -12,7 +12,7 @@ from kseg import cache, trainer
 from kseg.config import TrainConfig
 from kseg.losses.build import build_loss
 from kseg.metrics import ConfusionMatrix
-from kseg.models import convolution, winograd
+from kseg.models import convolution
 from kseg.models.convolution import Conv2D
 from kseg.models.normalization import BatchNormalization
 from kseg.models.trainee import Trainee
@@ -44,26 +44,29 @@ def traced(monkeypatch) -> list:
 
 @pytest.fixture(autouse=True)
 def few_channels(monkeypatch):
-    """Lets the small network below go by Winograd's convolutions, whose gradients are their own."""
-    monkeypatch.setitem(convolution.WAYS, "float32", (winograd, (3,), 3))
+    """Lets the small network below go by the ways of processors, whose gradients are their own."""
+    for dtype, way in convolution.WAYS.items():
+        monkeypatch.setitem(convolution.WAYS, dtype, way._replace(channels=3))
 
 
-def network() -> keras.Model:
+def network(dtype: str = "float32") -> keras.Model:
     images = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="images")
     x = keras.layers.Rescaling(1 / 255)(images)
-    x = Conv2D(4, 3, padding="same", kernel_initializer=keras.initializers.HeNormal(seed=1), on_processor=True)(x)
-    x = keras.layers.Dropout(0.5, seed=2)(BatchNormalization()(x))
-    x = keras.layers.Conv2D(CLASSES, 1, kernel_initializer=keras.initializers.HeNormal(seed=3))(x)
+    own = {"padding": "same", "on_processor": True, "dtype": dtype}
+    x = Conv2D(4, 3, kernel_initializer=keras.initializers.HeNormal(seed=1), **own)(x)
+    x = Conv2D(4, 3, dilation_rate=2, kernel_initializer=keras.initializers.HeNormal(seed=4), **own)(x)
+    x = keras.layers.Dropout(0.5, seed=2)(BatchNormalization(dtype=dtype)(x))
+    x = keras.layers.Conv2D(CLASSES, 1, kernel_initializer=keras.initializers.HeNormal(seed=3), dtype="float32")(x)
     return keras.Model(images, x)
 
 
-def train(identity: object = None, **optimizer) -> list[np.ndarray]:
+def train(identity: object = None, dtype: str = "float32", **optimizer) -> list[np.ndarray]:
     """Two epochs of three batches; the scores after each, then all weights and optimizer variables."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (6, SIDE, SIDE, 3), dtype=np.uint8)
     masks = random.integers(0, CLASSES, (6, SIDE, SIDE), dtype=np.uint8)
     batches = tf.data.Dataset.from_tensor_slices((images, masks)).batch(2, drop_remainder=True)
-    model = Trainee(network())
+    model = Trainee(network(dtype))
     rule = build_optimizer("adam", **{"learning_rate": 0.01, **optimizer})
     rule.build(model.network.trainable_variables)
     model.compile(
@@ -73,7 +76,7 @@ def train(identity: object = None, **optimizer) -> list[np.ndarray]:
         auto_scale_loss=False,
     )
     variables = model.network.variables + rule.variables
-    keep_step(model, variables, batches.element_spec, {"identity": identity, **optimizer})
+    keep_step(model, variables, batches.element_spec, {"identity": [identity, dtype], **optimizer})
     scores = model.fit(batches, epochs=2, validation_data=batches, verbose=0).history
     return [np.array(scores[name]) for name in sorted(scores)] + [np.array(variable) for variable in variables]
 
@@ -83,15 +86,19 @@ def assert_same(mine: list[np.ndarray], other: list[np.ndarray]):
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("optimizer", [{}, {"loss_scaled": True, "accumulation_steps": 2, "clip_norm": 1.0}])
-def test_an_equal_training_takes_the_kept_step_and_gives_the_same(kept, traced, monkeypatch, optimizer):
-    """The second optimizer's step has branches, functions of their own."""
-    first = train(**optimizer)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"loss_scaled": True, "accumulation_steps": 2, "clip_norm": 1.0}, {"dtype": "mixed_bfloat16"}],
+    ids=str,
+)
+def test_an_equal_training_takes_the_kept_step_and_gives_the_same(kept, traced, monkeypatch, options):
+    """The second one's optimizer has branches, functions of their own; the third's convolutions other gradients."""
+    first = train(**options)
     assert (len(traced), len(list(kept.iterdir()))) == (1, 1)
-    assert_same(train(**optimizer), first)
+    assert_same(train(**options), first)
     assert (len(traced), len(list(kept.iterdir()))) == (1, 1)
     monkeypatch.setenv("KSEG_CACHE", "off")
-    assert_same(train(**optimizer), first)
+    assert_same(train(**options), first)
     assert len(traced) == 2
 
 

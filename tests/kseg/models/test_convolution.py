@@ -1,13 +1,15 @@
+import zipfile
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from kseg.models import convolution, taps, winograd
+from kseg.models import convolution, tap_products, winograd
 from kseg.models.convolution import AtrousConv2D, Conv2D
 
-CHANNELS = convolution.WAYS["float32"][-1]
-BFLOAT16_CHANNELS = convolution.WAYS["bfloat16"][-1]
+CHANNELS = convolution.WAYS["float32"].channels
+BFLOAT16_CHANNELS = convolution.WAYS["bfloat16"].channels
 
 
 def layer(filters=CHANNELS, size=3, **kwargs) -> Conv2D:
@@ -18,10 +20,12 @@ def layer(filters=CHANNELS, size=3, **kwargs) -> Conv2D:
 def asked(monkeypatch) -> list[int]:
     """The dilation of each convolution that goes Winograd's way; negative: of taps."""
     calls = []
-    for sign, module in ((1, winograd), (-1, taps)):
-        real = module.convolution
-        spied = lambda x, kernel, rate, sign=sign, real=real: calls.append(sign * rate) or real(x, kernel, rate)  # noqa: E731
-        monkeypatch.setattr(module, "convolution", spied)
+
+    def spied(real, sign: int):
+        return lambda x, kernel, rate: calls.append(sign * rate) or real(x, kernel, rate)
+
+    for sign, module in ((1, winograd), (-1, tap_products)):
+        monkeypatch.setattr(module, "convolution", spied(module.convolution, sign))
     return calls
 
 
@@ -64,20 +68,34 @@ def test_other_ways_are_off_unless_asked_for(asked):
         ({"size": 3, "padding": "valid"}, []),
         ({"size": 1, "strides": 2}, []),
         ({"size": 5}, []),
+        ({"filters": BFLOAT16_CHANNELS - 1}, []),
+        ({"channels": BFLOAT16_CHANNELS - 1}, []),
     ],
 )
 def test_of_bfloat16_large_1x1_and_3x3_convolutions_are_products_of_taps(asked, kwargs, ways):
-    layer(BFLOAT16_CHANNELS, **kwargs, dtype="mixed_bfloat16")(np.zeros((1, 8, 8, BFLOAT16_CHANNELS), np.float32))
+    kwargs = {"filters": BFLOAT16_CHANNELS, "channels": BFLOAT16_CHANNELS} | kwargs
+    x = np.zeros((1, 8, 8, kwargs.pop("channels")), np.float32)
+    layer(**kwargs, dtype="mixed_bfloat16")(x)
     assert asked == ways
 
 
 @pytest.mark.parametrize("winograd", [True, False])
-def test_a_layer_of_the_time_before_bfloat16_had_a_way_is_loaded(winograd):
-    config = layer(5).get_config()
-    config["winograd"] = winograd
-    del config["on_processor"]
-    assert Conv2D.from_config(config).on_processor is winograd
-    assert config["winograd"] is winograd  # what is given stays as it is
+def test_a_model_saved_before_bfloat16_had_a_way_is_loaded(tmp_path, winograd):
+    """Its layers say "winograd", which was the only one."""
+    x = keras.Input((4, 4, 2))
+    model = keras.Model(x, layer(5, dtype="mixed_bfloat16")(x))
+    model.save(tmp_path / "now.keras")
+    with zipfile.ZipFile(tmp_path / "now.keras") as now, zipfile.ZipFile(tmp_path / "then.keras", "w") as then:
+        for name in now.namelist():
+            then.writestr(
+                name,
+                now.read(name).replace(b'"on_processor": true', b'"winograd": %s' % str(winograd).lower().encode()),
+            )
+    loaded = keras.saving.load_model(tmp_path / "then.keras")
+    assert b'"winograd"' in zipfile.ZipFile(tmp_path / "then.keras").read("config.json")
+    assert loaded.layers[1].on_processor is winograd
+    for ours, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("rate", [1, 4])
@@ -118,6 +136,19 @@ def test_a_layer_is_rebuilt_from_its_configuration():
         keras.saving.deserialize_keras_object(config).get_config()
         == layer(5, name=config["config"]["name"]).get_config()
     )
+
+
+@pytest.mark.parametrize("rate", [2, 4])
+def test_a_dilated_layer_is_keras_own(rate):
+    x = np.random.default_rng(0).normal(size=(2, 9, 7, 5)).astype(np.float32)
+    layers = [
+        kind(3, 3, padding="same", dilation_rate=rate) for kind in (convolution.DilatedConv2D, keras.layers.Conv2D)
+    ]
+    for each in layers:
+        each.build(x.shape)
+    layers[0].set_weights([weight + 0.1 for weight in layers[1].get_weights()])
+    layers[1].set_weights(layers[0].get_weights())
+    np.testing.assert_allclose(layers[0](x), layers[1](x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("height, width", [(13, 30), (3, 2), (1, 1)])

@@ -74,6 +74,15 @@ def test_bfloat16_arithmetic_with_float32_logits():
     assert (found.argmax(-1) == want.argmax(-1)).mean() >= 0.95
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_maps_keep_their_size_by_padding_that_says_so(precision):
+    """TensorFlow has a convolution add a residual block's shortcut only where it knows their sizes to be the same."""
+    copy = folded(segmenter("fcn"), precision)
+    plain = [layer for layer in layers(copy) if isinstance(layer, keras.layers.Conv2D) and layer.strides == (1, 1)]
+    assert len(plain) > 3
+    assert {layer.padding for layer in plain} == {"same"}
+
+
 def test_a_network_trained_in_bfloat16_is_served_in_float32():
     trained = segmenter("fcn", precision="bfloat16")
     exact = segmenter("fcn")

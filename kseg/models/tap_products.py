@@ -28,17 +28,18 @@ def convolution(x, kernel, dilation: int = 1):
 
     @ops.custom_gradient
     def run(x, kernel):
-        def gradient(upstream):
-            down = _forward(upstream, _mirrored(kernel), dilation)
-            return down, graphs.shared(_kernel_gradient)(graphs.after(x, down), upstream, kernel.shape[0], dilation)
+        def gradient(*given, upstream=None):  # Keras's PyTorch backend names it
+            upstream = given[0] if upstream is None else upstream
+            down = graphs.shared(_input_gradient)(upstream, kernel, dilation)
+            return down, graphs.shared(_kernel_gradient)(x, upstream, kernel.shape[0], dilation)
 
-        return _forward(x, kernel, dilation), gradient
+        return forward(x, kernel, dilation), gradient
 
     return run(x, kernel)
 
 
-def _forward(x, kernel, dilation: int):
-    """`convolution` without a gradient of its own."""
+def forward(x, kernel, dilation: int):
+    """`convolution` without a gradient of its own, and no shared graph: exports hold it."""
     if keras.backend.backend() != "tensorflow":
         return ops.conv(x, kernel, padding="same", dilation_rate=dilation)
     from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
@@ -46,14 +47,15 @@ def _forward(x, kernel, dilation: int):
     return kernels.dilated_convolution(x, kernel, dilation)
 
 
-def _mirrored(kernel):
-    """[k, k, C, F] -> [k, k, F, C], rows and columns turned round."""
+def _input_gradient(upstream, kernel, dilation: int):
+    """Gradient of the output [N, H, W, F] and kernel [k, k, C, F] -> gradient of the input [N, H, W, C]."""
     side, _, channels, filters = kernel.shape
     # As a list of taps: reversing two axes takes 8 ms for the head of fcn, this 1.
     taps = ops.reshape(kernel, (side**2, channels, filters))
     if side > 1:
         taps = ops.take(taps, range(side**2)[::-1], axis=0)
-    return ops.reshape(ops.transpose(taps, (0, 2, 1)), (side, side, filters, channels))
+    mirrored = ops.reshape(ops.transpose(taps, (0, 2, 1)), (side, side, filters, channels))
+    return forward(upstream, mirrored, dilation)
 
 
 def _kernel_gradient(x, upstream, side: int, dilation: int):
