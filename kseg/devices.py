@@ -45,7 +45,7 @@ def resolve_precision(mixed_precision: str = "auto") -> str:
     """The network's precision, one of PRECISIONS, for a value of --mixed_precision.
 
     "auto" is bfloat16 where there are instructions for it: on every visible GPU or, without a GPU, in the processor
-    (training 1.6x and inference 1.8x as fast on one with avx512_bf16; without, it is emulated and slower).
+    (training 1.4x and inference 1.6x as fast on one with avx512_bf16; without, it is emulated and slower).
 
     Raises:
         UsageError: for another value.
