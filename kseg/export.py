@@ -11,9 +11,9 @@ Images are decoded by the same op as the training records: grey becomes RGB, alp
 looked at (turn photographs upright before sending them). Bytes that are no image fail with InvalidArgument, and with
 them every picture of the same request or server-side batch.
 
-All three run one network made for inference by kseg.models.folding: no batch normalisation, 3x3 convolutions by
-Winograd's method. Its weights stay variables: as constants each signature would hold its own copy once loaded, for no
-speed.
+All three run one network made for inference by kseg.models.folding: no batch normalisation, in float32 3x3 convolutions
+by Winograd's method. Its weights stay variables: as constants each signature would hold its own copy once loaded, for
+no speed in float32 and 3 to 13 % in bfloat16.
 """
 
 import contextlib

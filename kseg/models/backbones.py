@@ -34,7 +34,7 @@ def build_backbone(name: str, *, output_stride: int = 8, style: Style) -> keras.
     Args:
         name: a key of VARIANTS.
         output_stride: input pixels per feature pixel of the last stage: 8, 16 or 32.
-        style: dtype, synchronisation and seed of every layer.
+        style: of every layer.
 
     Returns:
         A model named "backbone": normalised float32 images [N, H, W, 3] of any size -> a dict of taps, "stage3" and

@@ -55,7 +55,8 @@ class Conv2D(keras.layers.Conv2D):
 
     def _can_go(self, way: Way, kernel) -> bool:
         square = len(set(self.kernel_size)) == len(set(self.dilation_rate)) == 1 and self.kernel_size[0] in way.sides
-        plain = self.strides == (1, 1) and self.groups == 1 and (self.padding == "same" or self.kernel_size == (1, 1))
+        plain = self.strides == (1, 1) and self.groups == 1 and self.data_format == "channels_last"
+        plain = plain and (self.padding == "same" or self.kernel_size == (1, 1))
         return square and plain and min(kernel.shape[2:]) >= way.channels
 
     def get_config(self):
@@ -81,7 +82,7 @@ class DilatedConv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs, kernel):
         """Inputs [N, H, W, C] -> [N, H, W, filters]."""
-        return tap_products.forward(inputs, ops.reshape(kernel, kernel.shape), self.dilation_rate[0])
+        return tap_products.forward(inputs, ops.convert_to_tensor(kernel), self.dilation_rate[0])
 
 
 @keras.saving.register_keras_serializable(package="kseg")

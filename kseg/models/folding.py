@@ -29,6 +29,7 @@ def folded(network: keras.Model, policy: str = "float32", *, winograd: bool = Tr
         network: functional, nested functional ones included, as `build_segmenter` and `without_aux` make them.
         policy: Keras dtype policy of the copy's layers, "float32" or "bfloat16" (then weights are bfloat16 too);
             "normalize" and layers whose names end in "logits" are float32. Weights are folded in float64, rounded once.
+            In bfloat16 dilated convolutions are `DilatedConv2D`. Of 1x1 convolutions the padding becomes "same".
         winograd: whether 3x3 convolutions in float32 are `ServedConv2D`; bfloat16 has too few bits for it.
 
     Returns:

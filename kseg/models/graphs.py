@@ -1,8 +1,28 @@
-"""What the networks ask of a graph: shared parts and an order. Nothing on backends other than TensorFlow."""
+"""What the networks ask of a backend's graph: gradients of their own; of TensorFlow's, shared parts and an order."""
 
 import functools
+from collections.abc import Callable
 
 import keras
+from keras import ops
+
+
+def differentiable(value: Callable, gradient: Callable) -> Callable:
+    """The function `value` of tensors (not of variables) with a gradient of its own.
+
+    Args:
+        value: of tensors to a tensor.
+        gradient: of the gradient of that tensor, and the tensors, to the gradients of these.
+    """
+
+    @ops.custom_gradient
+    def run(*tensors):
+        def down(*given, upstream=None):  # Keras's PyTorch backend names it
+            return gradient(given[0] if upstream is None else upstream, *tensors)
+
+        return value(*tensors), down
+
+    return run
 
 
 @functools.cache

@@ -26,16 +26,11 @@ def convolution(x, kernel, dilation: int = 1):
         bfloat16 [N, H, W, F].
     """
 
-    @ops.custom_gradient
-    def run(x, kernel):
-        def gradient(*given, upstream=None):  # Keras's PyTorch backend names it
-            upstream = given[0] if upstream is None else upstream
-            down = graphs.shared(_input_gradient)(upstream, kernel, dilation)
-            return down, graphs.shared(_kernel_gradient)(x, upstream, kernel.shape[0], dilation)
+    def gradient(upstream, x, kernel):
+        down = graphs.shared(_input_gradient)(upstream, kernel, dilation)
+        return down, graphs.shared(_kernel_gradient)(x, upstream, kernel.shape[0], dilation)
 
-        return forward(x, kernel, dilation), gradient
-
-    return run(x, kernel)
+    return graphs.differentiable(lambda x, kernel: forward(x, kernel, dilation), gradient)(x, kernel)
 
 
 def forward(x, kernel, dilation: int):

@@ -73,19 +73,17 @@ def convolution(x, kernel, dilation: int = 1):
         float32 [N, H, W, F].
     """
 
-    @ops.custom_gradient
-    def run(x, kernel):
-        def gradient(*given, upstream=None):  # Keras's PyTorch backend names it
-            upstream = given[0] if upstream is None else upstream
-            mirrored = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))
-            down = graphs.shared(_convolution)(upstream, mirrored, dilation)
-            # Transformed anew, since the tiles kept from the forward pass would be 2.6 times the input; and one after
-            # the other, since both at once need their memory together: 0.3 GB for the head of fcn.
-            return down, graphs.shared(_kernel_gradient)(graphs.after(x, down), upstream, dilation, tuple(kernel.shape))
+    def gradient(upstream, x, kernel):
+        mirrored = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))
+        down = graphs.shared(_convolution)(upstream, mirrored, dilation)
+        # Transformed anew, since the tiles kept from the forward pass would be 2.6 times the input; and one after the
+        # other, since both at once need their memory together: 0.3 GB for the head of fcn.
+        x = graphs.after(x, down)
+        return down, graphs.shared(_kernel_gradient)(x, upstream, dilation, tuple(kernel.shape))
 
-        return graphs.shared(_convolution)(x, kernel, dilation), gradient
-
-    return run(x, kernel)
+    return graphs.differentiable(lambda x, kernel: graphs.shared(_convolution)(x, kernel, dilation), gradient)(
+        x, kernel
+    )
 
 
 def _convolution(x, kernel, dilation: int):

@@ -155,9 +155,8 @@ def test_no_batch_normalisation_is_left_and_the_classes_are_the_networks(segment
     variables = [node.attr["shared_name"].s.decode() for node in graph.node if node.op == "VarHandleOp"]
     assert {"Rsqrt", "FusedBatchNormV3"}.isdisjoint(node.op for node in nodes)
     assert not [name for name in variables if "moving" in name or "gamma" in name]
-    assert not [
-        node.name for node in nodes if "_gradient_op_type" in node.attr
-    ]  # TensorFlow warns of when it loads them
+    # Custom gradients, of which TensorFlow warns when it loads them.
+    assert not [node.name for node in nodes if "_gradient_op_type" in node.attr]
     dilated = [list(node.attr["dilations"].list.i) for node in nodes if node.op == "Conv2D"]
     if precision == "bfloat16":  # in float32 they are Winograd's
         assert [1, 4, 4, 1] in dilated

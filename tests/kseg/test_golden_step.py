@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kseg.losses.cross_entropy import CrossEntropy
+from kseg.models.convolution import WAYS
 from kseg.models.segmenter import build_segmenter, is_head
 from kseg.optimizers import build_optimizer
 
@@ -74,7 +75,16 @@ def test_three_steps_give_the_recorded_losses(trained):
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("bfloat16", 0.1)])
-def test_three_steps_by_the_ways_of_processors_give_them_too(precision, tolerance):
+def test_three_steps_by_the_ways_of_processors_give_them_too(precision, tolerance, monkeypatch):
     """Winograd's convolutions, and products of taps, whose three digits three steps of so large a rate make two."""
-    losses, _ = three_steps(network(on_processor=True, precision=precision))
+    module, taken = WAYS[precision].module, []
+    real = module.convolution
+    monkeypatch.setattr(module, "convolution", lambda *given: taken.append(given) or real(*given))
+    losses, moved = three_steps(network(on_processor=True, precision=precision))
     assert losses == pytest.approx(GOLDEN_LOSSES, rel=tolerance)
+    count = len(taken)
+    assert count > 5
+    _, expected = three_steps(network(precision=precision))
+    assert len(taken) == count
+    for ours, theirs in zip(moved, expected, strict=True):
+        assert np.linalg.norm(ours - theirs) <= tolerance * np.linalg.norm(theirs)

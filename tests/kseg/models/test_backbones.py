@@ -1,11 +1,11 @@
 import keras
-import keras_cv
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_cv_resnets import keras_cv_resnet
 
 from kseg.errors import UsageError
-from kseg.models.backbones import VARIANTS, build_backbone, stage_rates
+from kseg.models.backbones import build_backbone, stage_rates
 from kseg.models.blocks import Style
 from kseg.models.presets import applications_name
 
@@ -159,15 +159,7 @@ def test_unknown_choices_are_refused(arguments, message):
 @pytest.mark.parametrize("name", ["resnet-18", "resnet-50"])  # the others differ in numbers of blocks
 def test_every_layer_and_connection_is_keras_cvs(name):
     """Without dilation; padding layers, and what they change in the layer after, left out."""
-    blocks, block_type = VARIANTS[name]
-    theirs = keras_cv.models.ResNetBackbone(
-        stackwise_filters=[64, 128, 256, 512],
-        stackwise_blocks=list(blocks),
-        stackwise_strides=[1, 2, 2, 2],
-        block_type=block_type,
-        include_rescaling=False,
-        input_shape=(None, None, 3),
-    )
+    theirs = keras_cv_resnet(name, include_rescaling=False, input_shape=(None, None, 3))
     backbone = build_backbone(name, output_stride=32, style=Style())
     layers = [layer for layer in backbone.layers[1:] if not isinstance(layer, keras.layers.ZeroPadding2D)]
     assert len(layers) > 60

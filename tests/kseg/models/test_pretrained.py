@@ -4,13 +4,13 @@ import types
 
 import h5py
 import keras
-import keras_cv
 import numpy as np
 import pytest
 from kagglehub.cache import Cache
 from kagglehub.handle import parse_model_handle
 from keras.src.legacy.saving import legacy_h5_format
 from keras_cv.src.utils.preset_utils import save_to_preset
+from keras_cv_resnets import keras_cv_resnet
 
 from kseg.errors import RunError, UsageError
 from kseg.models import backbones, presets, pretrained
@@ -168,15 +168,8 @@ def test_weights_that_are_no_numbers_are_named(resnet18_file, tmp_path):
         pretrained.load_pretrained(bare("resnet-18"), "resnet-18", str(path))
 
 
-def keras_cv_resnet(backbone):
-    blocks, block_type = backbones.VARIANTS[backbone]
-    network = keras_cv.models.ResNetBackbone(
-        stackwise_filters=[64, 128, 256, 512],
-        stackwise_blocks=list(blocks),
-        stackwise_strides=[1, 2, 2, 2],
-        block_type=block_type,
-        include_rescaling=True,
-    )
+def rescaling_resnet(backbone):
+    network = keras_cv_resnet(backbone, include_rescaling=True)
     randomize(network)
     return network
 
@@ -185,7 +178,7 @@ def keras_cv_resnet(backbone):
 def preset50(tmp_path_factory):
     """(keras-cv's resnet-50, the folder of its preset)."""
     folder = str(tmp_path_factory.mktemp("presets") / "mine")
-    network = keras_cv_resnet("resnet-50")
+    network = rescaling_resnet("resnet-50")
     save_to_preset(network, folder)
     return network, folder
 
@@ -237,7 +230,7 @@ def test_preset_by_name_comes_from_kagglehub(preset50, ours, tmp_path, monkeypat
 
 
 def test_weights_of_a_preset_are_taken_with_its_configuration(tmp_path):
-    network, folder = keras_cv_resnet("resnet-18"), str(tmp_path / "preset")
+    network, folder = rescaling_resnet("resnet-18"), str(tmp_path / "preset")
     save_to_preset(network, folder)
     ours, unnamed = bare("resnet-18"), bare("resnet-18")
     inside = os.path.join(folder, "model.weights.h5")
