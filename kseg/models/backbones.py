@@ -9,8 +9,7 @@ keras.applications' ResNets ("conv4_block1_2_conv") and their order, in which th
 import keras
 
 from kseg.errors import UsageError
-from kseg.models.blocks import Style, batch_norm
-from kseg.models.convolution import Conv2D
+from kseg.models.blocks import Style, conv_bn, relu
 
 BOTTLENECK, BASIC = "block", "basic_block"  # as keras-cv's presets call them
 # name: (blocks in each of the four stages, their kind)
@@ -50,7 +49,7 @@ def build_backbone(name: str, *, output_stride: int = 8, style: Style) -> keras.
         raise UsageError(f"--output_stride={output_stride}: allowed: {', '.join(map(str, OUTPUT_STRIDES))}")
     blocks, kind = VARIANTS[name]
     pixels = keras.Input((None, None, 3), name="pixels")
-    x = _relu(_conv_bn(pixels, STEM_FILTERS, 7, name="conv1", style=style, stride=2), "conv1_relu", style)
+    x = relu(conv_bn(pixels, STEM_FILTERS, 7, name="conv1", style=style, stride=2), "conv1_relu", style)
     # Padded with zeros, which serve a maximum of what is never negative.
     x = keras.layers.ZeroPadding2D(1, dtype=style.dtype, name="pool1_pad")(x)
     x = keras.layers.MaxPooling2D(3, strides=2, dtype=style.dtype, name="pool1_pool")(x)
@@ -85,45 +84,16 @@ def _block(x, filters: int, kind: str, rates: tuple[int, int, int], *, name: str
     channels = filters * WIDENING if kind == BOTTLENECK else filters
     shortcut = x
     if (stride, channels) != (1, x.shape[-1]):  # the first of a stage: one without its stride has more channels still
-        shortcut = _conv_bn(x, channels, 1, name=f"{name}_0", style=style, stride=stride)
+        shortcut = conv_bn(x, channels, 1, name=f"{name}_0", style=style, stride=stride)
     if kind == BOTTLENECK:
-        x = _relu(_conv_bn(x, filters, 1, name=f"{name}_1", style=style, stride=stride), f"{name}_1_relu", style)
-        x = _relu(_conv_bn(x, filters, 3, name=f"{name}_2", style=style, dilation=after), f"{name}_2_relu", style)
-        x = _conv_bn(x, channels, 1, name=f"{name}_3", style=style)
+        x = relu(conv_bn(x, filters, 1, name=f"{name}_1", style=style, stride=stride), f"{name}_1_relu", style)
+        x = relu(conv_bn(x, filters, 3, name=f"{name}_2", style=style, dilation=after), f"{name}_2_relu", style)
+        x = conv_bn(x, channels, 1, name=f"{name}_3", style=style)
     else:
-        x = _conv_bn(x, filters, 3, name=f"{name}_1", style=style, stride=stride, dilation=before)
-        x = _conv_bn(_relu(x, f"{name}_1_relu", style), filters, 3, name=f"{name}_2", style=style, dilation=after)
+        x = conv_bn(x, filters, 3, name=f"{name}_1", style=style, stride=stride, dilation=before)
+        x = conv_bn(relu(x, f"{name}_1_relu", style), filters, 3, name=f"{name}_2", style=style, dilation=after)
     x = keras.layers.Add(dtype=style.dtype, name=f"{name}_add")([shortcut, x])
-    return _relu(x, f"{name}_out", style)
-
-
-def _conv_bn(x, filters: int, size: int, *, name: str, style: Style, stride: int = 1, dilation: int = 1):
-    """Convolution without bias and batch normalisation.
-
-    [N, H, W, ?] -> [N, ceil(H / stride), ceil(W / stride), filters]; zeros are padded on all sides alike.
-    For a strided 3x3 TensorFlow's "same" puts nothing before and one row after an even-sized input, which moves the
-    features by half a stride against the shortcut's 1x1 and differs between even and odd sizes; keras.applications'
-    weights and the reference want the same on both sides.
-    """
-    if stride > 1 and size > 1:
-        x = keras.layers.ZeroPadding2D(size // 2, dtype=style.dtype, name=f"{name}_pad")(x)
-    x = Conv2D(
-        filters,
-        size,
-        strides=stride,
-        padding="same" if size > 1 and stride == 1 else "valid",
-        dilation_rate=dilation,
-        use_bias=False,
-        kernel_initializer=style.initializer(f"{name}_conv"),
-        on_processor=style.on_processor,
-        dtype=style.dtype,
-        name=f"{name}_conv",
-    )(x)
-    return batch_norm(f"{name}_bn", style)(x)
-
-
-def _relu(x, name: str, style: Style):
-    return keras.layers.Activation("relu", dtype=style.dtype, name=name)(x)
+    return relu(x, f"{name}_out", style)
 
 
 def stage_rates(output_stride: int) -> dict[str, tuple[int, int, int]]:

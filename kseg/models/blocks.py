@@ -5,7 +5,6 @@ when the graph is built and differ from call to call.
 """
 
 import dataclasses
-import functools
 import zlib
 
 import keras
@@ -79,21 +78,51 @@ def batch_norm(name: str, style: Style) -> BatchNormalization:
     )
 
 
-def conv_bn_relu(x, channels: int, kernel_size: int, *, name: str, style: Style, dilation: int = 1):
-    """Convolution without bias, batch normalisation, ReLU: [N, H, W, ?] -> [N, H, W, channels]."""
-    kind = AtrousConv2D if dilation > 1 else functools.partial(Conv2D, on_processor=style.on_processor)
+def conv_bn(
+    x,
+    channels: int,
+    kernel_size: int,
+    *,
+    name: str,
+    style: Style,
+    stride: int = 1,
+    dilation: int = 1,
+    kind: type = Conv2D,
+):
+    """Convolution without bias and batch normalisation.
+
+    [N, H, W, ?] -> [N, ceil(H / stride), ceil(W / stride), channels]; zeros are padded on all sides alike.
+    For a strided 3x3 TensorFlow's "same" puts nothing before and one row after an even-sized input, which moves the
+    features by half a stride against the shortcut's 1x1 and differs between even and odd sizes; keras.applications'
+    weights and the reference want the same on both sides.
+    """
+    if stride > 1 and kernel_size > 1:
+        x = keras.layers.ZeroPadding2D(kernel_size // 2, dtype=style.dtype, name=f"{name}_pad")(x)
     x = kind(
         channels,
         kernel_size,
-        padding="same",
+        strides=stride,
+        padding="same" if kernel_size > 1 and stride == 1 else "valid",
         dilation_rate=dilation,
         use_bias=False,
         kernel_initializer=style.initializer(f"{name}_conv"),
         dtype=style.dtype,
         name=f"{name}_conv",
+        **({"on_processor": style.on_processor} if kind is Conv2D else {}),
     )(x)
-    x = batch_norm(f"{name}_bn", style)(x)
-    return keras.layers.Activation("relu", dtype=style.dtype, name=f"{name}_relu")(x)
+    return batch_norm(f"{name}_bn", style)(x)
+
+
+def relu(x, name: str, style: Style):
+    """The larger of x and 0."""
+    return keras.layers.Activation("relu", dtype=style.dtype, name=name)(x)
+
+
+def conv_bn_relu(x, channels: int, kernel_size: int, *, name: str, style: Style, dilation: int = 1):
+    """A head's convolution without bias, batch normalisation, ReLU: [N, H, W, ?] -> [N, H, W, channels]."""
+    kind = AtrousConv2D if dilation > 1 else Conv2D  # a head's rates are far
+    x = conv_bn(x, channels, kernel_size, name=name, style=style, dilation=dilation, kind=kind)
+    return relu(x, f"{name}_relu", style)
 
 
 @keras.saving.register_keras_serializable(package="kseg")

@@ -17,6 +17,10 @@ def values_and_gradients(convolve, x, kernel) -> list[np.ndarray]:
     return [tf.cast(each, tf.float32).numpy() for each in (y, *tape.gradient(loss, [x, kernel]))]
 
 
+def keras_own(rate: int):
+    return lambda x, kernel: keras.ops.conv(x, kernel, padding="same", dilation_rate=rate)
+
+
 def drawn(*shape, dtype="float32"):
     return tf.cast(np.random.default_rng(0).normal(size=shape), dtype)
 
@@ -26,8 +30,7 @@ def drawn(*shape, dtype="float32"):
 def test_values_and_gradients_are_keras_own(side, rate, height, width):
     """Also where the taps reach past the whole map; in float32, to see more than bfloat16's three digits."""
     x, kernel = drawn(2, height, width, 5), drawn(side, side, 5, 7)
-    own = lambda x, kernel: keras.ops.conv(x, kernel, padding="same", dilation_rate=rate)  # noqa: E731
-    expected = values_and_gradients(own, x, kernel)
+    expected = values_and_gradients(keras_own(rate), x, kernel)
     found = values_and_gradients(lambda x, kernel: tap_products.convolution(x, kernel, rate), x, kernel)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
@@ -64,8 +67,7 @@ def test_a_bfloat16_layer_is_as_close_to_float32_as_keras_own(side, rate, monkey
     monkeypatch.setattr(tap_products, "convolution", lambda *given: taken.append(given) or real(*given))
     x = drawn(2, 9, 8, channels, dtype="bfloat16")
     kernel = tf.cast(drawn(side, side, channels, channels) / side / 16, "bfloat16")
-    own = lambda x, kernel: tf.nn.convolution(x, kernel, padding="SAME", dilations=rate)  # noqa: E731
-    exact = values_and_gradients(own, *(tf.cast(each, "float32") for each in (x, kernel)))
+    exact = values_and_gradients(keras_own(rate), *(tf.cast(each, "float32") for each in (x, kernel)))
     errors = []
     for way in (True, False):
         layer = Conv2D(channels, side, padding="same", dilation_rate=rate, dtype="bfloat16", on_processor=way)
