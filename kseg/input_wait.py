@@ -3,13 +3,13 @@
 import concurrent.futures
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable
 
 import keras
 
 from kseg.config import TrainConfig
+from kseg.memory import cores
 
 LIMIT = 0.05  # share of the training time above which there is advice
 # Milliseconds of one core (AMD EPYC of the first generation, 2 GHz) for a crop of 480 x 480 pixels, and for a megapixel
@@ -147,8 +147,3 @@ def advice(config: TrainConfig, largest: tuple[int, int], wait: float) -> list[s
     return [f"advice: training waits {100 * wait:.1f} % of its time for input; what changes that:"] + [
         f"  - {text}" for text in found
     ]
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

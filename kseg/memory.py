@@ -1,4 +1,4 @@
-"""How this process's memory is managed."""
+"""What this process uses of its machine."""
 
 import contextlib
 import ctypes
@@ -20,3 +20,8 @@ def use_one_arena() -> bool:
     with contextlib.suppress(OSError, AttributeError):  # no glibc
         return ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1) == 1
     return False
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -39,6 +39,11 @@ class Augmentation:
     random_vertical_flip: bool = False
     class_balanced_crop: bool = False
 
+    @property
+    def changes_crops(self) -> bool:
+        """Whether `augmented` does anything."""
+        return bool(self.random_blur or self.color_jitter or self.random_rotation or self.random_vertical_flip)
+
 
 OFF = Augmentation()
 

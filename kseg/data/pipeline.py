@@ -4,28 +4,25 @@ Both read top to bottom; each step says why it stands where it does.
 """
 
 import dataclasses
+import functools
 
 import tensorflow as tf
 
 from kseg import records, storage
 from kseg.data import opening
 from kseg.data.augmentation import OFF, Augmentation
-from kseg.data.streaming import are_remote, shard
-from kseg.data.transforms import cropped, drawn, evaluation_crop
+from kseg.data.order import training_records
+from kseg.data.streaming import are_remote, as_written, shard
+from kseg.data.transforms import augmented_crop, drawn, evaluation_crop
 from kseg.labels import IGNORE
+from kseg.memory import cores
 
-# Shards read at once, a record of each in turn. A number, since AUTOTUNE would take one that depends on the
-# processor, and with it the order of the pictures would.
-OPEN_SHARDS = 8
-# The shuffle buffer, of encoded pictures: 5,000 of 480 x 360 pixels (0.05 MB each), 60 of 12 megapixels (4 MB each).
-SHUFFLE_BYTES = 256 * 2**20
-# Records read ahead of the decoder, so that the next epoch's buffer fills while this epoch's last pictures are decoded:
-# for a buffer of 170 MB the step between two epochs waited 3 to 150 ms, and 80 to 220 ms without.
-READ_AHEAD = 64
-# Pictures decoded and cropped at once.
-PARALLEL = tf.data.AUTOTUNE
-# Around functions without Python's control flow on tensors: to look for some took 1.3 s of a start.
-as_written = tf.autograph.experimental.do_not_convert
+# Pictures decoded and cropped by one call (`opening.crops`), if their records have up to so many bytes together: large
+# ones gain nothing by it, and all pictures of a call are in memory at once.
+TOGETHER, TOGETHER_BYTES = 4, 2**20
+# Such calls at once: two more than cores, as some wait for Python's lock. AUTOTUNE, which tries other numbers now and
+# then, is 2 % slower on two cores, and may stay at one call for seconds.
+PARALLEL = cores() + 2
 # Keys of what several devices evaluate: pictures, and as many zeros as count among them.
 COUNTED, IMAGES = "counted", "images"
 
@@ -89,15 +86,14 @@ def train_dataset(
     Returns:
         Batches of images uint8 [B, c, c, 3] and masks uint8 [B, c, c]; for several devices one after the other a batch
         of B / replicas, and the dataset calls itself infinite (`_endless`). Iterating raises FailedPreconditionError
-        unless the shards hold `examples` pictures, DataLossError or InvalidArgumentError at a bad one (`opened`).
+        unless the shards hold `examples` pictures, DataLossError or InvalidArgumentError (of `opening`) at a bad one.
     """
-    steps = -(-samples_per_epoch // batch_size)
-    augmented = _augmenting(num_classes, seed, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
-    dataset = _training_records(paths, examples, steps * batch_size, epochs, seed, left_out=first_step * batch_size)
-    dataset = share.of(dataset, batch_size)
+    steps, each = -(-samples_per_epoch // batch_size), batch_size // share.replicas
+    size = sum(storage.size(path) for path in paths) / examples
+    dataset = training_records(paths, examples, size, steps * batch_size, epochs, seed, first_step * batch_size)
+    crops = _cropping(num_classes, seed, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
     # Decoded after shuffling, as the buffer holds encoded pictures, and after the epochs are joined, to idle at no end.
-    dataset = dataset.map(as_written(augmented), num_parallel_calls=PARALLEL, deterministic=True)
-    dataset = dataset.batch(batch_size // share.replicas, drop_remainder=True)  # drops none: an epoch is whole batches
+    dataset = _cropped(share.of(dataset, batch_size), crops, augmentation, each, _together(each, size))
     dataset = _endless(dataset, (steps * len(epochs) - first_step) * share.devices, share)
     return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
 
@@ -183,17 +179,41 @@ def _endless(dataset: tf.data.Dataset, batches: int, share: Share) -> tf.data.Da
     return dataset.apply(tf.data.experimental.assert_cardinality(batches))
 
 
-def _augmenting(num_classes: int, seed: int, *, base_size: int, crop_size: int, augmentation: Augmentation):
-    """The function (place int64 [], serialised example string []) -> its `transforms.training_crop`."""
+def _cropped(
+    dataset: tf.data.Dataset, crops, augmentation: Augmentation, batch_size: int, together: int
+) -> tf.data.Dataset:
+    """Training batches of a stream of (place, serialised example) whose length batch_size divides; see `_cropping`."""
+    dataset = dataset.batch(together, drop_remainder=True)  # drops none, nor below
+    dataset = dataset.map(as_written(crops), num_parallel_calls=PARALLEL, deterministic=True)
+    if augmentation.changes_crops:  # one by one, since these ops take longer than a call
+        change = as_written(functools.partial(augmented_crop, augmentation=augmentation))
+        dataset = dataset.unbatch().map(change, num_parallel_calls=PARALLEL, deterministic=True)
+        return dataset.batch(batch_size, drop_remainder=True)
+    return dataset if together == batch_size else dataset.rebatch(batch_size, drop_remainder=True)
+
+
+def _together(batch_size: int, size: float) -> int:
+    """How many pictures to decode and crop by one call, a divisor of batch_size, given a record's average bytes."""
+    most = min(TOGETHER, TOGETHER_BYTES / size)
+    return max(count for count in range(1, TOGETHER + 1) if count == 1 or (count <= most and batch_size % count == 0))
+
+
+def _cropping(num_classes: int, seed: int, *, base_size: int, crop_size: int, augmentation: Augmentation):
+    """The function (places int64 [n], serialised examples string [n]) -> their crops.
+
+    Images uint8 [n, c, c, 3] and masks uint8 [n, c, c]; if the augmentation changes crops also what `augmented_crop`
+    wants, plans int64 [n, 5] and seeds int64 [n, 2].
+    """
     sizes = {"base_size": base_size, "crop_size": crop_size}
 
-    def augmented(place: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        record, seeds = records.parse(serialized), tf.stack([tf.constant(seed, tf.int64), place])
-        encoded = record[records.IMAGE], record[records.MASK]
-        parts = opening.opened(*encoded, *drawn(seeds, augmentation), num_classes, **sizes)
-        return cropped(*parts, seeds, crop_size=crop_size, augmentation=augmentation)
+    def crops(places: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        record, of_all = records.parse(serialized), tf.fill(places.shape, tf.constant(seed, tf.int64))
+        encoded, seeds = (record[records.IMAGE], record[records.MASK]), tf.stack([of_all, places], axis=1)
+        draws = tf.stack([drawn(picture_seed, augmentation) for picture_seed in tf.unstack(seeds)])
+        images, masks, plans = opening.crops(*encoded, draws, num_classes, **sizes)
+        return (images, masks, plans, seeds) if augmentation.changes_crops else (images, masks)
 
-    return augmented
+    return crops
 
 
 def _decoded(serialized: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -209,60 +229,6 @@ def _records(paths: list[str]) -> tf.data.Dataset:
     if not remote:
         return tf.data.TFRecordDataset(paths)
     return tf.data.Dataset.from_tensor_slices(paths).flat_map(as_written(lambda path: shard(path, remote)))
-
-
-def _training_records(
-    paths: list[str], examples: int, per_epoch: int, epochs: range, seed: int, left_out: int
-) -> tf.data.Dataset:
-    """The records of `epochs`, `per_epoch` of each but for the first `left_out` of all: (place int64 [], serialised
-    example string []).
-
-    `place` is epoch x 2^32 + k: one number that stands for picture k of an epoch and seeds its augmentation. The
-    stream does not depend on the epochs before `epochs`, on the processor or on TensorFlow's global seed.
-    """
-    passes = -(-per_epoch // examples)
-    buffer = _shuffle_buffer(paths, examples)
-
-    def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
-        first = epoch * 2**32
-        dataset = tf.data.Dataset.range(passes)
-        dataset = dataset.flat_map(lambda index: _shuffled_records(paths, examples, buffer, seed, first + index))
-        return dataset.take(per_epoch).enumerate(first)
-
-    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_records)
-    return dataset.skip(left_out).prefetch(READ_AHEAD)
-
-
-def _shuffled_records(paths: list[str], examples: int, buffer: int, seed: int, place: tf.Tensor) -> tf.data.Dataset:
-    """Every serialised example once, in an order drawn from (seed, place), string [].
-
-    Args:
-        paths: the shards.
-        examples: pictures in them; another number found raises FailedPreconditionError instead of shifting the epochs.
-        buffer: records in the shuffle buffer.
-        seed: of the run.
-        place: int64 [], which pass over the pictures this is.
-    """
-    # Below 0, where no picture's augmentation draws from (training pictures are numbered from 0).
-    pass_seed = tf.stack([tf.constant(seed, tf.int64), -1 - place])
-    # A buffer smaller than the split mixes only nearby records: shards in drawn order, several at a time, do the rest.
-    shards = tf.random.experimental.stateless_shuffle([storage.prepare(path) for path in paths], pass_seed)
-    dataset = tf.data.Dataset.from_tensor_slices(shards)
-    open_shards, remote = min(OPEN_SHARDS, len(paths)), are_remote(paths)
-    read = as_written(lambda path: shard(path, remote))
-    dataset = dataset.interleave(read, cycle_length=open_shards, num_parallel_calls=open_shards, deterministic=True)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(examples))
-    # Dataset.shuffle mixes its seed with TensorFlow's global one, as it stands in this function's graph: a constant
-    # there keeps the order a matter of pass_seed alone (and a global seed of 0 fails with a seed that is a tensor).
-    tf.compat.v1.set_random_seed(1)
-    shuffle_seed = tf.random.stateless_uniform([], pass_seed, 0, 2**31 - 1, tf.int64, alg="philox")
-    return dataset.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False)
-
-
-def _shuffle_buffer(paths: list[str], examples: int) -> int:
-    """Records that fit in SHUFFLE_BYTES at their average size, at most all of them."""
-    average = sum(storage.size(path) for path in paths) / examples
-    return max(1, min(examples, int(SHUFFLE_BYTES / average)))
 
 
 def _options() -> tf.data.Options:

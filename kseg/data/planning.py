@@ -10,13 +10,13 @@ from kseg.labels import IGNORE
 SCALES = (np.float32(0.5), np.float32(2.0))
 
 
-def plan(mask: np.ndarray, draws: np.ndarray, places: np.ndarray, *, base_size: int, crop_size: int) -> np.ndarray:
+def plan(mask: np.ndarray, draws: np.ndarray, *, base_size: int, crop_size: int) -> np.ndarray:
     """The scale and the place of a training crop, for `resample.crop`; see `transforms.training_crop`.
 
     Args:
         mask: uint8 [H, W].
-        draws: float32 [2], U(0, 1) below 1, of the scale and of the mirroring.
-        places: float32 [n, 2], U(0, 1), tops and lefts; of several the first that is balanced, see `balanced_origin`.
+        draws: float32 [2 + 2n], U(0, 1) below 1: of scale, top, left and mirroring, then of more tops and lefts; of
+            several places the first that is balanced, see `balanced_origin`.
         base_size, crop_size: pixels.
 
     Returns:
@@ -28,9 +28,10 @@ def plan(mask: np.ndarray, draws: np.ndarray, places: np.ndarray, *, base_size: 
     scaled = tuple(_scaled(extent, max(mask.shape), long_side) for extent in mask.shape)
     # Draws are multiples of 2^-23 below 1, so that draw x room, rounded to float32, is still below room.
     room = np.array([max(extent - crop_size, 0) + 1 for extent in scaled], np.float32)
+    places = np.concatenate([draws[1:3], draws[4:]]).reshape(-1, 2)
     origins = (places * room).astype(np.int64).tolist()
     origin = origins[0] if len(origins) == 1 else balanced_origin(mask, scaled, origins, crop_size)
-    return np.array([*scaled, *origin, draws[1] < 0.5], np.int64)
+    return np.array([*scaled, *origin, draws[3] < 0.5], np.int64)
 
 
 def central_plan(mask: np.ndarray, *, crop_size: int) -> np.ndarray:

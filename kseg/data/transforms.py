@@ -47,35 +47,25 @@ def training_crop(
     Returns:
         uint8 [c, c, 3] and uint8 [c, c].
     """
-    draws, places = drawn(seed, augmentation)
     planning = functools.partial(plan, base_size=base_size, crop_size=crop_size)
-    planned = _planned(planning, mask, draws, places)
-    return cropped(image, [0, 0], mask, planned, seed, crop_size=crop_size, augmentation=augmentation)
+    planned = _planned(planning, mask, drawn(seed, augmentation))
+    return augmented_crop(*_cropped(image, mask, planned, crop_size), planned, seed, augmentation)
 
 
-def drawn(seed: tf.Tensor, augmentation: Augmentation) -> tuple[tf.Tensor, tf.Tensor]:
-    """What `plan` draws a picture's crop from, float32 [2] and [n, 2], given the seed of `training_crop`."""
+def drawn(seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
+    """What `plan` draws a picture's crop from, float32 [2 + 2n], given the seed of `training_crop`."""
     draws = tf.random.stateless_uniform([4], seed, alg="philox")
-    places = draws[None, 1:3]
     if augmentation.class_balanced_crop:
-        places = tf.concat([places, draw(seed, CROP_PLACE, [TRIES - 1, 2])], axis=0)
-    return draws[::3], places
+        draws = tf.concat([draws, draw(seed, CROP_PLACE, [2 * (TRIES - 1)])], axis=0)
+    return draws
 
 
-def cropped(
-    pixels: tf.Tensor,
-    place: tf.Tensor,
-    mask: tf.Tensor,
-    planned: tf.Tensor,
-    seed: tf.Tensor,
-    *,
-    crop_size: int,
-    augmentation: Augmentation,
+def augmented_crop(
+    image: tf.Tensor, mask: tf.Tensor, planned: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """What `training_crop` returns, of a part of the picture that begins at `place` and of the mask; see `plan`."""
-    image, labels = _cropped(pixels, place, mask, planned, crop_size)
-    inside = _inside(planned[:2], planned[2:4], crop_size, planned[4] > 0)
-    return augmented(image, labels, inside, seed, augmentation)
+    """What `training_crop` makes of a square, uint8 [c, c, 3] and [c, c], that was cropped as planned; see `plan`."""
+    inside = _inside(planned[:2], planned[2:4], mask.shape[0], planned[4] > 0)
+    return augmented(image, mask, inside, seed, augmentation)
 
 
 def evaluation_crop(image: tf.Tensor, mask: tf.Tensor, *, crop_size: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -92,7 +82,7 @@ def evaluation_crop(image: tf.Tensor, mask: tf.Tensor, *, crop_size: int) -> tup
         uint8 [c, c, 3] and uint8 [c, c].
     """
     planned = _planned(functools.partial(central_plan, crop_size=crop_size), mask)
-    return _cropped(image, [0, 0], mask, planned, crop_size)
+    return _cropped(image, mask, planned, crop_size)
 
 
 def _planned(planning: Callable[..., np.ndarray], *given: tf.Tensor) -> tf.Tensor:
@@ -101,10 +91,10 @@ def _planned(planning: Callable[..., np.ndarray], *given: tf.Tensor) -> tf.Tenso
     return tf.ensure_shape(tf.numpy_function(planning, given, tf.int64, stateful=False), [5])
 
 
-def _cropped(image: tf.Tensor, place: tf.Tensor, mask: tf.Tensor, planned: tf.Tensor, crop_size: int):
-    """`resample.crop` as an op."""
+def _cropped(image: tf.Tensor, mask: tf.Tensor, planned: tf.Tensor, crop_size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """`resample.crop` of a whole picture, as an op."""
     function = functools.partial(resample.crop, side=crop_size)
-    pair = tf.numpy_function(function, [image, place, mask, planned], [tf.uint8, tf.uint8], stateful=False)
+    pair = tf.numpy_function(function, [image, [0, 0], mask, planned], [tf.uint8, tf.uint8], stateful=False)
     return tf.ensure_shape(pair[0], [crop_size, crop_size, 3]), tf.ensure_shape(pair[1], [crop_size, crop_size])
 
 

@@ -8,7 +8,7 @@ from test_plain_png import png
 
 from kseg import records
 from kseg.data import opening, resample
-from kseg.data.plain_png import plain_mask
+from kseg.data.plain_png import plain_rows
 from kseg.pictures import png_bytes
 
 SIZES = {"num_classes": 11, "base_size": 100, "crop_size": 24}
@@ -34,8 +34,19 @@ def encoded(kind="4:2:0", picture=None, **options):
 
 
 @tf.function
-def opened(image, mask, draws=(0.3, 0.5), place=(0.4, 0.6)):
-    return opening.opened(tf.constant(image), tf.constant(mask), tf.constant(draws), tf.constant([place]), **SIZES)
+def crops(images, masks, draws=(0.3, 0.4, 0.6, 0.5)):
+    """Of several pictures, all by the same draws."""
+    return opening.crops(tf.stack(images), tf.stack(masks), tf.constant([draws] * len(images)), **SIZES)
+
+
+def expected(image, mask, plan):
+    """The crop of a picture that was decoded whole, and its labels."""
+    return resample.crop(records.decode_image(image).numpy(), np.zeros(2, int), mask, np.array(plan), side=24)
+
+
+def assert_near(found, wanted):
+    """Images: the grid of a window is off by up to 1/256 pixel."""
+    assert np.abs(np.asarray(found, int) - wanted).max() <= 2
 
 
 @tf.function
@@ -52,8 +63,8 @@ def test_a_window_of_an_image_is_that_of_the_whole(kind, progressive):
     for _ in range(20):
         start = generator.integers(0, size)
         end = generator.integers(start + 1, (76, 94))
-        window = opening.window_of(content, size, tuple(start.tolist()), tuple(end.tolist()))
-        part = opening.read(tf.constant(content), tf.constant(window), tf.constant(size)).numpy()
+        window = np.array(opening.window_of(content, size, tuple(start.tolist()), tuple(end.tolist())), np.int32)
+        part = opening.read(tf.constant([content]), tf.constant(window[None]))[0].numpy()
         top, left = start - window[:2]
         bottom, right = end - window[:2]
         np.testing.assert_array_equal(part[top:bottom, left:right], whole[start[0] : end[0], start[1] : end[1]])
@@ -65,7 +76,7 @@ def test_a_window_of_an_image_is_that_of_the_whole(kind, progressive):
 def test_segments_before_the_frame_are_skipped():
     content = encoded(exif=b"Exif\0\0" + bytes(3000), comment=b"\xff\xc0\0\x11\x08\0\1\0\1")
     assert records.decode_image(content).shape == (75, 93, 3)
-    assert opening.window_of(content, (75, 93), (20, 30), (40, 50)).tolist() == [12, 22, 36, 36]
+    assert opening.window_of(content, (75, 93), (20, 30), (40, 50)) == [18, 28, 24, 24]
 
 
 def test_what_has_no_frame_or_no_end_is_decoded_whole():
@@ -73,22 +84,47 @@ def test_what_has_no_frame_or_no_end_is_decoded_whole():
     scan = content.index(b"\xff\xc0")
     filled = content[:2] + b"\xff\xff" + content[2:]  # a marker may be preceded by any number of 0xFF
     for image in (b"", filled, b"\xff\xd8\xff\xd9", content[:-200], content[:scan] + b"\xff\xd9", encoded("png")):
-        assert opening.window_of(image, (75, 93), (20, 30), (40, 50)).tolist() == [0, 0, 0, 0]
+        assert opening.window_of(image, (75, 93), (20, 30), (40, 50)) == opening.WHOLE
 
 
 @pytest.mark.parametrize("kind", ["4:2:0", "png"])
 @pytest.mark.parametrize("write", [png, png_bytes], ids=["plain", "filtered"])
-def test_opened(kind, write):
+def test_one_picture(kind, write):
     content = encoded(kind)
-    assert (plain_mask(write(MASK)).size > 0) == (write is png)
-    pixels, place, mask, plan = opened(content, write(MASK), draws=(0.3, 0.25))
-    np.testing.assert_array_equal(mask, MASK)
-    assert plan.numpy().tolist() == [77, 95, 21, 43, 1]  # 100 x 0.95; 75 / 93 of it; 54 x 0.4 and 72 x 0.6
-    whole = records.decode_image(content).numpy()
-    expected = resample.crop(whole, np.zeros(2, int), MASK, plan.numpy(), side=24)
-    found = resample.crop(pixels.numpy(), place.numpy(), MASK, plan.numpy(), side=24)
-    assert np.abs(found[0].astype(int) - expected[0]).max() <= 2  # the grid of a window is off by up to 1/256 pixel
-    np.testing.assert_array_equal(found[1], expected[1])
+    assert (plain_rows(write(MASK)).size > 0) == (write is png)
+    images, labels, plans = crops([content], [write(MASK)], draws=(0.3, 0.4, 0.6, 0.25))
+    assert plans.numpy().tolist() == [[77, 95, 21, 43, 1]]  # 100 x 0.95; 75 / 93 of it; 54 x 0.4 and 72 x 0.6
+    image, mask = expected(content, MASK, plans[0])
+    assert_near(images[0], image)
+    np.testing.assert_array_equal(labels[0], mask)
+
+
+PAIRS = [
+    (encoded("4:2:0"), png(MASK)),
+    (encoded("4:4:4", picture=photo(50, 61)), png_bytes(MASK[:50, :61])),
+    (encoded("grey"), png(MASK[::-1])),
+    (encoded("png", picture=photo(40, 93)), png(MASK[:40])),
+]
+
+
+@pytest.mark.parametrize("count", [3, 4], ids=["all JPEG", "a PNG among them"])
+def test_several_pictures_are_each_what_it_is_alone(count):
+    together = crops(*zip(*PAIRS[:count], strict=True))
+    assert [part.shape for part in together] == [(count, 24, 24, 3), (count, 24, 24), (count, 5)]
+    for k, (image, mask) in enumerate(PAIRS[:count]):
+        for found, alone in zip(together, crops([image], [mask]), strict=True):
+            np.testing.assert_array_equal(found[k], alone[0])
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_one_fault_among_several_is_found(place):
+    images, masks = map(list, zip(*PAIRS, strict=True))
+    for wrong in (encoded(picture=photo(75, 92)), encoded("png", picture=photo(74, 93)), b"GIF?"):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            crops([*images[:place], wrong, *images[place + 1 :]], masks)
+    for wrong in (png(with_value(11)), png_bytes(with_value(11)), png(MASK)[:-30], b""):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            crops(images, [*masks[:place], wrong, *masks[place + 1 :]])
 
 
 def with_value(value):
@@ -100,10 +136,11 @@ def with_value(value):
 @pytest.mark.parametrize("write", [png, png_bytes], ids=["plain", "filtered"])
 def test_classes_and_ignore_are_all_that_a_mask_may_hold(write):
     for value in (10, 255):
-        np.testing.assert_array_equal(opened(encoded(), write(with_value(value)))[2], with_value(value))
+        _, labels, plans = crops([encoded()], [write(with_value(value))])
+        np.testing.assert_array_equal(labels[0], expected(encoded(), with_value(value), plans[0])[1])
     for value in (11, 254):
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"holds the value {value}, and there are 11 classes"):
-            opened(encoded(), write(with_value(value)))
+            crops([encoded()], [write(with_value(value))])
 
 
 def palette(mask):
@@ -115,7 +152,7 @@ def palette(mask):
 
 IMAGES = {
     "a JPEG of another size": (encoded(picture=photo(75, 92)), "the image has 92 x 75 pixels, its mask 93 x 75"),
-    "a PNG of another size": (encoded("png", picture=photo(74, 93)), "assertion failed"),
+    "a PNG of another size": (encoded("png", picture=photo(74, 93)), "the image has 93 x 74 pixels, its mask 93 x 75"),
     "a JPEG that was cut off": (encoded()[:-200], "(?i)jpeg"),
     "no picture": (b"GIF?", "Unknown image file format"),
 }
@@ -134,13 +171,13 @@ MASKS = {
 @pytest.mark.parametrize(("image", "said"), IMAGES.values(), ids=IMAGES)
 def test_faulty_images_are_refused(image, said, write):
     with pytest.raises(tf.errors.InvalidArgumentError, match=said):
-        opened(image, write(MASK))
+        crops([image], [write(MASK)])
 
 
 @pytest.mark.parametrize(("mask", "said"), MASKS.values(), ids=MASKS)
 def test_faulty_masks_are_refused(mask, said):
     with pytest.raises(tf.errors.InvalidArgumentError, match=said):
-        opened(encoded(), mask)
+        crops([encoded()], [mask])
     if said == NOT_GREY and mask:  # what the decoder makes grey of
         with pytest.raises(tf.errors.InvalidArgumentError, match=said):
             checked(tf.constant(mask), records.decode_mask(tf.constant(mask)), tf.constant([75, 93]))

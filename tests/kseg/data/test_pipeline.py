@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from kseg import records
-from kseg.data import pipeline
+from kseg.data import opening, pipeline
 from kseg.data.augmentation import Augmentation
 from kseg.data.transforms import training_crop
 from kseg.pictures import png_bytes
@@ -136,22 +136,28 @@ class TestTrainDataset:
         options.autotune.enabled = threads > 1
         assert_same(collect(train(shards, epochs=range(2)).with_options(options)), reference)
 
-    def test_batch_size_does_not_change_the_pictures(self, shards):
-        one, four = (collect(train(shards, samples_per_epoch=8, batch_size=size)) for size in (1, 4))
-        assert_same(one, four)
+    # As many together as divide the batch, up to 4; none together if the records are large.
+    @pytest.mark.parametrize(
+        ("batch_size", "most_bytes", "together"),
+        [(2, 2**20, 2), (4, 2**20, 4), (5, 2**20, 1), (6, 2**20, 3), (12, 2**20, 4), (6, 9000, 2), (4, 100, 1)],
+    )
+    def test_batch_size_does_not_change_the_pictures(self, shards, monkeypatch, batch_size, most_bytes, together):
+        reference, counts, crops = collect(train(shards, samples_per_epoch=60)), [], opening.crops
+        monkeypatch.setattr(pipeline, "TOGETHER_BYTES", most_bytes)
+        monkeypatch.setattr(
+            opening,
+            "crops",
+            lambda images, *rest, **sizes: counts.append(images.shape[0]) or crops(images, *rest, **sizes),
+        )
+        dataset = train(shards, samples_per_epoch=60, batch_size=batch_size)
+        assert dataset.element_spec[0].shape == (batch_size, 24, 24, 3)
+        assert_same(collect(dataset), reference)
+        assert counts == [together]
 
     def test_seed_changes_order_and_crops(self, shards):
         (images, masks), (other_images, other_masks) = (collect(train(shards, seed=seed)) for seed in (0, 2**31 - 1))
         assert owners(masks) != owners(other_masks)
         assert not {image.tobytes() for image in images} & {image.tobytes() for image in other_images}
-
-    def test_a_buffer_of_two_pictures_still_shuffles(self, shards, monkeypatch):
-        sizes = sum(len(encoded(index)) for index in range(11))
-        monkeypatch.setattr(pipeline, "SHUFFLE_BYTES", 2.5 * sizes / 11)
-        orders = np.reshape(owners(collect(train(shards, epochs=range(20)))[1]), (20, 11)).tolist()
-        assert all(sorted(order) == list(range(11)) for order in orders)
-        # An epoch begins with the first picture of any of the three shards.
-        assert {order[0] for order in orders} == {0, 5, 9}
 
     def test_one_jpeg_crop_by_crop(self, jpeg):
         path, image, mask = jpeg

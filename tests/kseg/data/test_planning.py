@@ -6,8 +6,9 @@ from kseg.data.planning import balanced_origin, central_plan, plan
 
 def planned(size, draws, *places, base_size=80, crop_size=24, mask=None):
     mask = np.zeros(size, np.uint8) if mask is None else mask
-    draws, places = np.array(draws, np.float32), np.array(places, np.float32)
-    return plan(mask, draws, places, base_size=base_size, crop_size=crop_size).tolist()
+    (scale, mirroring), (first, *more) = draws, places
+    draws = np.array([scale, *first, mirroring, *np.ravel(more)], np.float32)
+    return plan(mask, draws, base_size=base_size, crop_size=crop_size).tolist()
 
 
 class TestPlan:
