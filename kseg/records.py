@@ -62,7 +62,7 @@ def encode(image: bytes, image_format: str, filename: str, height: int, width: i
 
 
 def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Serialised Examples, string of any shape -> {key: string or int64 of that shape}, images still encoded."""
+    """Serialised Examples, string [] or [n] -> {key: string or int64 of that shape}, images still encoded."""
     strings = dict.fromkeys((IMAGE, FORMAT, FILENAME, MASK), tf.io.FixedLenFeature([], tf.string))
     numbers = dict.fromkeys((HEIGHT, WIDTH), tf.io.FixedLenFeature([], tf.int64))
     return tf.io.parse_example(serialized, strings | numbers)

@@ -6,9 +6,8 @@ import keras
 import tensorflow as tf
 
 from kseg.data.pipeline import WHOLE, Share
+from kseg.data.streaming import as_written
 from kseg.models.trainee import Trainee
-
-as_written = tf.autograph.experimental.do_not_convert
 
 
 def shared_out(strategy: tf.distribute.Strategy, make: Callable[[Share], tf.data.Dataset]):

@@ -42,7 +42,7 @@ class Augmentation:
     @property
     def changes_crops(self) -> bool:
         """Whether `augmented` does anything."""
-        return bool(self.random_blur or self.color_jitter or self.random_rotation or self.random_vertical_flip)
+        return dataclasses.replace(self, class_balanced_crop=False) != OFF
 
 
 OFF = Augmentation()

@@ -23,6 +23,13 @@ def training_records(
 
     `place` is epoch x 2^32 + k: one number that stands for picture k of an epoch and seeds its augmentation. The
     stream does not depend on the epochs before `epochs`, on the processor or on TensorFlow's global seed.
+
+    Args:
+        paths, examples: the shards in order, and how many records are in them; see `_shuffled_records`.
+        size: of a record on average, bytes.
+        per_epoch: records; more than there are go round again, in another order.
+        epochs, seed: of `train_dataset`.
+        left_out: records, fewer than an epoch's.
     """
     passes, buffer = -(-per_epoch // examples), max(1, min(examples, int(SHUFFLE_BYTES / size)))
 

@@ -20,9 +20,9 @@ from kseg.memory import cores
 # Pictures decoded and cropped by one call (`opening.crops`), if their records have up to so many bytes together: large
 # ones gain nothing by it, and all pictures of a call are in memory at once.
 TOGETHER, TOGETHER_BYTES = 4, 2**20
-# Such calls at once: two more than cores, as some wait for Python's lock. AUTOTUNE, which tries other numbers now and
-# then, is 2 % slower on two cores, and may stay at one call for seconds.
-PARALLEL = cores() + 2
+# Such calls at once: two more than cores, as some wait for Python's lock, and not more than 16, for the memory of 64
+# pictures. AUTOTUNE, which tries other numbers now and then, is 2 % slower on two cores and can stay at one for long.
+PARALLEL = min(cores() + 2, 16)
 # Keys of what several devices evaluate: pictures, and as many zeros as count among them.
 COUNTED, IMAGES = "counted", "images"
 
@@ -93,7 +93,8 @@ def train_dataset(
     dataset = training_records(paths, examples, size, steps * batch_size, epochs, seed, first_step * batch_size)
     crops = _cropping(num_classes, seed, base_size=base_size, crop_size=crop_size, augmentation=augmentation)
     # Decoded after shuffling, as the buffer holds encoded pictures, and after the epochs are joined, to idle at no end.
-    dataset = _cropped(share.of(dataset, batch_size), crops, augmentation, each, _together(each, size))
+    together = _together(batch_size // share.workers, size)
+    dataset = _cropped(share.of(dataset, batch_size), crops, augmentation, each, together)
     dataset = _endless(dataset, (steps * len(epochs) - first_step) * share.devices, share)
     return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
 
@@ -128,7 +129,7 @@ def evaluation_dataset(
     if share.replicas > 1:
         dataset = _shared_evaluation(dataset, prepared, -(-examples // batch_size), batch_size, crop_size, share)
     else:
-        dataset = dataset.map(as_written(prepared), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        dataset = dataset.map(as_written(prepared), num_parallel_calls=PARALLEL, deterministic=True)
         dataset = dataset.batch(batch_size)
     return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
 
@@ -164,7 +165,7 @@ def _shared_evaluation(
         return {COUNTED: tf.zeros_like(tf.boolean_mask(there, there), tf.uint8), IMAGES: images}, masks
 
     dataset = share.of(dataset.batch(batch_size).map(as_written(filled_up)).unbatch().enumerate(), filled)
-    dataset = dataset.map(as_written(picture), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.map(as_written(picture), num_parallel_calls=PARALLEL, deterministic=True)
     dataset = dataset.batch(each, drop_remainder=True).map(as_written(batch))
     return _endless(dataset, steps * share.devices, share)
 
@@ -182,10 +183,10 @@ def _endless(dataset: tf.data.Dataset, batches: int, share: Share) -> tf.data.Da
 def _cropped(
     dataset: tf.data.Dataset, crops, augmentation: Augmentation, batch_size: int, together: int
 ) -> tf.data.Dataset:
-    """Training batches of a stream of (place, serialised example) whose length batch_size divides; see `_cropping`."""
+    """Batches of a stream of (place, serialised example), whose length both numbers divide; see `_cropping`."""
     dataset = dataset.batch(together, drop_remainder=True)  # drops none, nor below
     dataset = dataset.map(as_written(crops), num_parallel_calls=PARALLEL, deterministic=True)
-    if augmentation.changes_crops:  # one by one, since these ops take longer than a call
+    if augmentation.changes_crops:  # one by one: ops of 1 to 10 ms, beside which a call each is little
         change = as_written(functools.partial(augmented_crop, augmentation=augmentation))
         dataset = dataset.unbatch().map(change, num_parallel_calls=PARALLEL, deterministic=True)
         return dataset.batch(batch_size, drop_remainder=True)

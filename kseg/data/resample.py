@@ -47,9 +47,7 @@ def source_window(
     return (top, left), (bottom, right)
 
 
-def crop(
-    pixels: np.ndarray, place: np.ndarray, mask: np.ndarray, plan: np.ndarray, *, side: int
-) -> tuple[np.ndarray, np.ndarray]:
+def crop(image: np.ndarray, mask: np.ndarray, plan: np.ndarray, *, side: int) -> tuple[np.ndarray, np.ndarray]:
     """A square of a picture and of its mask, both scaled; black and IGNORE beyond their edges.
 
     Equivalent: PIL's Image.resize, BILINEAR (which antialiases) for the image and NEAREST for the mask, then crop.
@@ -58,9 +56,7 @@ def crop(
     lie exactly between two.
 
     Args:
-        pixels: uint8 [h, w, 3], a part of the picture that holds its `source_window`.
-        place: integers, of which the first two say where that part begins, row and column.
-        mask: uint8 [H, W], whole.
+        image, mask: uint8 [H, W, 3] and [H, W], whole.
         plan: int64 [5]: height and width of the scaled picture, top and left of the square in it (0 to them - 1), and
             1 to mirror the square left to right, padding included.
         side: of the square, pixels.
@@ -68,17 +64,25 @@ def crop(
     Returns:
         uint8 [side, side, 3] and uint8 [side, side].
     """
-    numbers, image, labels = plan.tolist(), aligned((side, side, 3)), aligned((side, side))
-    window = source_window(mask.shape, numbers[:2], numbers[2:4], side)
-    fill_image(image, pixels, place.tolist(), mask.shape, numbers, window)
+    numbers, square, labels = plan.tolist(), aligned((side, side, 3)), aligned((side, side))
+    fill_image(square, image, [0, 0], mask.shape, numbers, source_window(mask.shape, numbers[:2], numbers[2:4], side))
     fill_labels(labels, mask, numbers)
-    return image, labels
+    return square, labels
 
 
 def fill_image(
     image: np.ndarray, pixels: np.ndarray, place: list[int], size: tuple[int, int], plan: list[int], window: tuple
 ) -> None:
-    """Fills the image of a `crop`, uint8 [side, side, 3], of a picture of `size` whose `source_window` is given."""
+    """Fills the image of a `crop`, uint8 [side, side, 3], from a part of the picture.
+
+    Args:
+        image: to be filled.
+        pixels: uint8 [h, w, 3], a part that holds the window.
+        place: where that part begins, row and column.
+        size: of the picture, height and width.
+        plan: of `crop`, five numbers.
+        window: the `source_window`, (top, left) and (bottom, right).
+    """
     *numbers, flip = plan
     scaled, origin, (start, end), side = numbers[:2], numbers[2:], window, len(image)
     pixels = pixels[start[0] - place[0] : end[0] - place[0], start[1] - place[1] : end[1] - place[1]]
@@ -90,7 +94,7 @@ def fill_image(
 
 
 def fill_labels(labels: np.ndarray, mask: np.ndarray, plan: list[int]) -> None:
-    """Fills the labels of a `crop`, uint8 [side, side]."""
+    """Fills the labels of a `crop`, uint8 [side, side], of a mask, uint8 [H, W], whole; plan: five numbers."""
     *numbers, flip = plan
     side = len(labels)
     visible = visible_mask(mask, numbers[:2], numbers[2:], side, flip)
@@ -153,7 +157,7 @@ def _halved(window: np.ndarray, folds: list[int]) -> np.ndarray:
     return cv2.resize(window, None, fx=0.5 ** folds[1], fy=0.5 ** folds[0], interpolation=cv2.INTER_AREA)
 
 
-@functools.lru_cache(64)  # the window of a crop and the crop ask for the same
+@functools.lru_cache(512)  # a crop's window and, some 64 crops later, the crop ask for the same
 def _prefilter(size: int, scaled: int, fold: int) -> tuple[int, ...]:
     """What to filter a side with before interpolating: an odd number of 256ths, in pixels after halving.
 

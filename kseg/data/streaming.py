@@ -9,7 +9,7 @@ from kseg import retries, s3, storage
 from kseg.errors import RunError, UnreachableError
 
 BLOCK = 16  # records that go from Python to the pipeline at once
-# Around functions without Python's control flow on tensors: to look for some took 1.3 s of a start.
+# Around functions of a graph without Python's control flow on tensors: to look for some took 1.3 s of a start.
 as_written = tf.autograph.experimental.do_not_convert
 
 

@@ -94,7 +94,7 @@ def _planned(planning: Callable[..., np.ndarray], *given: tf.Tensor) -> tf.Tenso
 def _cropped(image: tf.Tensor, mask: tf.Tensor, planned: tf.Tensor, crop_size: int) -> tuple[tf.Tensor, tf.Tensor]:
     """`resample.crop` of a whole picture, as an op."""
     function = functools.partial(resample.crop, side=crop_size)
-    pair = tf.numpy_function(function, [image, [0, 0], mask, planned], [tf.uint8, tf.uint8], stateful=False)
+    pair = tf.numpy_function(function, [image, mask, planned], [tf.uint8, tf.uint8], stateful=False)
     return tf.ensure_shape(pair[0], [crop_size, crop_size, 3]), tf.ensure_shape(pair[1], [crop_size, crop_size])
 
 

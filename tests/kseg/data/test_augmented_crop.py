@@ -82,5 +82,5 @@ class TestClassBalancedCrop:
             side = int(200 * (0.5 + 1.5 * scale) + 0.5)
             place = (draw(seed, CROP_PLACE, [9, 2])[8].numpy() * (side - 24 + 1)).astype(int)
             plan = np.array([side, side, *place, flip < 0.5], np.int64)
-            expected = resample.crop(NO_PLACE_TWICE, np.zeros(2, int), mask, plan, side=24)
+            expected = resample.crop(NO_PLACE_TWICE, mask, plan, side=24)
             np.testing.assert_array_equal(cropped, expected[0])

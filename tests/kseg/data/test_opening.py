@@ -34,14 +34,15 @@ def encoded(kind="4:2:0", picture=None, **options):
 
 
 @tf.function
-def crops(images, masks, draws=(0.3, 0.4, 0.6, 0.5)):
-    """Of several pictures, all by the same draws."""
-    return opening.crops(tf.stack(images), tf.stack(masks), tf.constant([draws] * len(images)), **SIZES)
+def crops(images, masks, draws=None):
+    """Of several pictures; by draws of their own if none are given."""
+    draws = [(0.3 + 0.1 * k, 0.4, 0.6, 0.2 * k) for k in range(len(images))] if draws is None else [draws]
+    return opening.crops(tf.stack(images), tf.stack(masks), tf.constant(draws), **SIZES)
 
 
 def expected(image, mask, plan):
     """The crop of a picture that was decoded whole, and its labels."""
-    return resample.crop(records.decode_image(image).numpy(), np.zeros(2, int), mask, np.array(plan), side=24)
+    return resample.crop(records.decode_image(image).numpy(), mask, np.array(plan), side=24)
 
 
 def assert_near(found, wanted):
@@ -76,7 +77,7 @@ def test_a_window_of_an_image_is_that_of_the_whole(kind, progressive):
 def test_segments_before_the_frame_are_skipped():
     content = encoded(exif=b"Exif\0\0" + bytes(3000), comment=b"\xff\xc0\0\x11\x08\0\1\0\1")
     assert records.decode_image(content).shape == (75, 93, 3)
-    assert opening.window_of(content, (75, 93), (20, 30), (40, 50)) == [18, 28, 24, 24]
+    assert opening.window_of(content, (75, 93), (20, 30), (40, 50)) == (18, 28, 24, 24)
 
 
 def test_what_has_no_frame_or_no_end_is_decoded_whole():
@@ -84,7 +85,7 @@ def test_what_has_no_frame_or_no_end_is_decoded_whole():
     scan = content.index(b"\xff\xc0")
     filled = content[:2] + b"\xff\xff" + content[2:]  # a marker may be preceded by any number of 0xFF
     for image in (b"", filled, b"\xff\xd8\xff\xd9", content[:-200], content[:scan] + b"\xff\xd9", encoded("png")):
-        assert opening.window_of(image, (75, 93), (20, 30), (40, 50)) == opening.WHOLE
+        assert opening.window_of(image, (75, 93), (20, 30), (40, 50)) == opening.UNCUT
 
 
 @pytest.mark.parametrize("kind", ["4:2:0", "png"])
@@ -107,24 +108,47 @@ PAIRS = [
 ]
 
 
+def test_several_pictures():
+    images, masks = zip(*PAIRS, strict=True)
+    together = crops(images, masks)
+    assert [part.shape for part in together] == [(4, 24, 24, 3), (4, 24, 24), (4, 5)]
+    assert len({tuple(plan) for plan in together[2].numpy()}) == 4
+    for k, found in enumerate(zip(*together, strict=True)):
+        image, mask = expected(images[k], records.decode_mask(masks[k]).numpy(), found[2])
+        assert_near(found[0], image)
+        np.testing.assert_array_equal(found[1], mask)
+        alone = crops([images[k]], [masks[k]], draws=(0.3 + 0.1 * k, 0.4, 0.6, 0.2 * k))
+        for part, one in zip(found, alone, strict=True):
+            np.testing.assert_array_equal(part, one[0])
+
+
+def test_only_windows_of_whole_jpegs_are_decoded():
+    images, masks = (np.array(part, object) for part in zip(*PAIRS, strict=True))
+    labels, _, views = opening._opened(images, masks, np.full((4, 4), 0.5, np.float32), **SIZES)
+    assert views[:3, opening.WINDOW].all(axis=1).tolist() == [True] * 3
+    assert (views[:3, 2:4] < views[:3, opening.SIZE]).any(axis=1).all()
+    assert tuple(views[3, opening.WINDOW]) == opening.UNCUT
+    assert labels.ctypes.data % resample.ALIGNMENT == 0  # else TensorFlow copies it
+
+
+FAULTY_IMAGES = {"has 92 x 75 pixels": encoded(picture=photo(75, 92)), "Unknown image file": b"GIF?"}
+FAULTY_IMAGES["has 93 x 74 pixels"] = encoded("png", picture=photo(74, 93))
+
+
 @pytest.mark.parametrize("count", [3, 4], ids=["all JPEG", "a PNG among them"])
-def test_several_pictures_are_each_what_it_is_alone(count):
-    together = crops(*zip(*PAIRS[:count], strict=True))
-    assert [part.shape for part in together] == [(count, 24, 24, 3), (count, 24, 24), (count, 5)]
-    for k, (image, mask) in enumerate(PAIRS[:count]):
-        for found, alone in zip(together, crops([image], [mask]), strict=True):
-            np.testing.assert_array_equal(found[k], alone[0])
+@pytest.mark.parametrize("place", [0, 2])
+def test_one_fault_among_several_is_found(count, place):
+    images, masks = map(list, zip(*PAIRS[:count], strict=True))
 
+    def with_one(content, other):
+        return [*content[:place], other, *content[place + 1 :]]
 
-@pytest.mark.parametrize("place", range(4))
-def test_one_fault_among_several_is_found(place):
-    images, masks = map(list, zip(*PAIRS, strict=True))
-    for wrong in (encoded(picture=photo(75, 92)), encoded("png", picture=photo(74, 93)), b"GIF?"):
-        with pytest.raises(tf.errors.InvalidArgumentError):
-            crops([*images[:place], wrong, *images[place + 1 :]], masks)
-    for wrong in (png(with_value(11)), png_bytes(with_value(11)), png(MASK)[:-30], b""):
-        with pytest.raises(tf.errors.InvalidArgumentError):
-            crops(images, [*masks[:place], wrong, *masks[place + 1 :]])
+    for said, wrong in FAULTY_IMAGES.items():
+        with pytest.raises(tf.errors.InvalidArgumentError, match=said):
+            crops(with_one(images, wrong), masks)
+    for write, said in ((png, "the value 11"), (png_bytes, "the value 11"), (lambda mask: png(mask)[:-30], "PNG")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=said):
+            crops(images, with_one(masks, write(with_value(11))))
 
 
 def with_value(value):

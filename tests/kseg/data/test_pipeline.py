@@ -166,9 +166,25 @@ class TestTrainDataset:
             expected = training_crop(image, mask, tf.constant([9, 2**32 + k]), base_size=32, crop_size=24)
             assert_same((cropped, labels), expected)
 
-    def test_augmented_crops_depend_on_epoch_and_place_alone(self, jpeg):
+    @pytest.mark.parametrize("batch_size", [2, 6, 8])
+    def test_jpegs_together_are_what_they_are_alone(self, jpeg, batch_size):
+        changes = dict(examples=1, samples_per_epoch=24)
+        assert_same(collect(train([jpeg[0]], batch_size=batch_size, **changes)), collect(train([jpeg[0]], **changes)))
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            Augmentation(True, 0.5, 30.0, True, True),
+            Augmentation(random_blur=True),
+            Augmentation(color_jitter=0.5),
+            Augmentation(random_rotation=30.0),
+            Augmentation(random_vertical_flip=True),
+            Augmentation(class_balanced_crop=True),
+        ],
+        ids=["all", "blur", "jitter", "rotation", "vertical flip", "balanced"],
+    )
+    def test_augmented_crops_depend_on_epoch_and_place_alone(self, jpeg, options):
         path, image, mask = jpeg
-        options = Augmentation(True, 0.5, 30.0, True, True)
         changes = dict(examples=1, samples_per_epoch=4, seed=9, augmentation=options)
         whole = collect(train([path], epochs=range(2), batch_size=2, **changes))
         assert_same(collect(train([path], epochs=range(1, 2), **changes)), [array[4:] for array in whole])

@@ -22,11 +22,14 @@ def scene(seed):
 
 
 def cropped_window(image, mask, scaled, origin, side, flip=0):
-    """`resample.crop` of nothing but the window."""
+    """`resample.crop` of nothing but the window, by the functions that training calls."""
     scaled, origin = ([int(number) for number in pair] for pair in (scaled, origin))
     start, end = resample.source_window(mask.shape, scaled, origin, side)
-    window = image[start[0] : end[0], start[1] : end[1]]
-    return resample.crop(window, np.array(start), mask, np.array([*scaled, *origin, flip]), side=side)
+    window, plan = image[start[0] : end[0], start[1] : end[1]], [*scaled, *origin, flip]
+    square, found = np.empty((side, side, 3), np.uint8), np.empty((side, side), np.uint8)
+    resample.fill_image(square, window, start, mask.shape, plan, (start, end))
+    resample.fill_labels(found, mask, plan)
+    return square, found
 
 
 class TestCrop:
@@ -62,8 +65,8 @@ class TestCrop:
             box = slice(start[0], end[0]), slice(start[1], end[1])
             hidden[box] = image[box]
             plan = np.array([*scaled, *origin, 1])
-            whole = resample.crop(hidden, np.zeros(2, int), mask, plan, side=side)
-            part = resample.crop(image[box], np.array(start), mask, plan, side=side)
+            whole = resample.crop(hidden, mask, plan, side=side)
+            part = cropped_window(image, mask, scaled, origin, side, flip=1)
             assert np.abs(part[0].astype(int) - whole[0]).max() <= 2
             np.testing.assert_array_equal(part[1], whole[1])
 

@@ -34,22 +34,24 @@ def decoded(monkeypatch) -> list:
     return found
 
 
-def test_the_parts_of_a_training_batch_are_the_batch(shards, decoded):  # noqa: F811
-    """Two epochs of three batches of 4 pictures, of which each of two machines decodes its two, for two devices."""
-    flags = {"epochs": range(1, 3), "batch_size": 4}
+# Of a machine's 2, 8 and 12 pictures of a batch 2, 4 and 4 are opened by one call; a device gets 1, 4 and 6.
+@pytest.mark.parametrize(("batch_size", "first_step"), [(4, 0), (16, 0), (24, 1)])
+def test_the_parts_of_a_training_batch_are_the_batch(shards, decoded, batch_size, first_step):  # noqa: F811
+    """Two epochs, of which each of two machines decodes its half of each batch, for two devices."""
+    flags = {"epochs": range(1, 3), "batch_size": batch_size, "samples_per_epoch": 48, "first_step": first_step}
     whole = list(train(shards, **flags).as_numpy_iterator())
-    assert len(whole) == 6
-    counts = []
+    assert len(whole) == 2 * 48 // batch_size - first_step
+    counts, each = [], batch_size // 4
     for worker, share in enumerate(SHARES):
         decoded.clear()
-        parts = batches(train(shards, share=share, **flags), 12)
+        parts = batches(train(shards, share=share, **flags), 2 * len(whole))
         counts.append(len(decoded))
         for step, (images, masks) in enumerate(whole):
             for device in range(2):
-                place = 2 * worker + device
-                np.testing.assert_array_equal(parts[2 * step + device][0], images[place : place + 1])
-                np.testing.assert_array_equal(parts[2 * step + device][1], masks[place : place + 1])
-    assert counts == [12, 12]
+                first = (2 * worker + device) * each
+                np.testing.assert_array_equal(parts[2 * step + device][0], images[first : first + each])
+                np.testing.assert_array_equal(parts[2 * step + device][1], masks[first : first + each])
+    assert counts == [len(whole) * batch_size // 2] * 2
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 6])

@@ -11,7 +11,7 @@ from kseg.data.transforms import drawn, evaluation_crop, training_crop
 
 def crop(image, mask, scaled_size, origin, crop_size, flip=False):
     plan = np.array([*scaled_size, *origin, flip])
-    return resample.crop(image, np.zeros(2, int), mask, plan, side=crop_size)
+    return resample.crop(image, mask, plan, side=crop_size)
 
 
 def grey(values):
