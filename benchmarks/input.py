@@ -40,7 +40,7 @@ class InputConfig:
     crop_size: int = knob(480, "Pixels, as in kseg-train.", allowed=POSITIVE)
     batch: int = knob(4, "Pictures.", allowed=POSITIVE)
     seconds: float = knob(8.0, "How long to measure, after an epoch to warm up.", allowed=Range(0.1, 3600))
-    parallel: int = knob(0, "Pictures at work at once; 0 = as kseg-train does.", allowed=Range(0, 1024))
+    parallel: int = knob(0, "Calls at once, each of up to 4 pictures; 0 = as kseg-train.", allowed=Range(0, 1024))
     make_large: str = knob(None, "Write large pictures to this folder instead of measuring.")
 
     def __post_init__(self):

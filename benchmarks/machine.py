@@ -7,7 +7,7 @@ import subprocess
 
 INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # as kseg.devices has them, which imports TensorFlow
-OURS = ("tensorflow", "keras", "numpy", "opencv-python-headless")
+OURS = ("tensorflow", "keras", "numpy", "opencv-python-headless", "isal")
 # Run by the interpreter of each environment; a package that is not there is left out.
 VERSIONS = """
 import importlib.metadata, json, platform, sys

@@ -1,8 +1,8 @@
 """Training crops of records: their masks are opened whole, of their images the windows that the crops show.
 
 Several pictures at a time, by two calls of Python for all of them, since each such call, and each op of a graph, takes
-processor time of its own, and threads that call Python wait for each other: crops of 240 pixels come a fourth faster by
-four than one by one.
+processor time of its own, and threads that call Python wait for each other: by four pictures a call two cores of an AMD
+Zen 5 make a fourth more crops of 240 pixels than one by one.
 """
 
 import functools

@@ -20,7 +20,8 @@ LONGEST = 2**16  # side of a plain mask, pixels: what claims more goes to the de
 def plain_rows(encoded: bytes) -> np.ndarray:
     """The rows of an 8-bit grey PNG that are stored as they are; of another, or a faulty one, none.
 
-    convert-dataset writes such: 0.4 ms for 2048 x 1024 pixels where libpng, which copies row by row, takes 2.7.
+    convert-dataset writes such: 0.4 ms for 2048 x 1024 pixels where libpng, which copies row by row, takes 2.7 (AMD Zen
+    5). Filtered rows are noticed after the first piece.
 
     Args:
         encoded: the PNG.
