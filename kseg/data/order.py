@@ -35,11 +35,10 @@ def training_records(
 
     def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
         first = epoch * 2**32
-        dataset = tf.data.Dataset.range(passes)
-        dataset = dataset.flat_map(lambda index: _shuffled_records(paths, examples, buffer, seed, first + index))
-        return dataset.take(per_epoch).enumerate(first)
+        one_pass = as_written(lambda index: _shuffled_records(paths, examples, buffer, seed, first + index))
+        return tf.data.Dataset.range(passes).flat_map(one_pass).take(per_epoch).enumerate(first)
 
-    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_records)
+    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(as_written(epoch_records))
     return dataset.skip(left_out).prefetch(READ_AHEAD)
 
 
