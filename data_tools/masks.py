@@ -234,7 +234,8 @@ def _encoded(classes: np.ndarray) -> bytes:
 
     Level 3 inflates fastest: above, zlib repeats the pixel before, and each byte waits for the last. Milliseconds to
     write, to read in training, and kB, of CamVid's 480 x 360 pixels and of 2048 x 1024: level 3 0.8, 0.2, 6.7 and 6.5,
-    1.4, 32; level 9 19, 0.2, 3.9 and 53, 3.1, 12. Filtered rows by Pillow: 2.0, 1.6, 4.9 and 13, 10, 10.
+    1.4, 32; level 9 19, 0.2, 3.9 and 53, 3.1, 12. Filtered rows by Pillow: 2.0, 1.6, 4.9 and 13, 10, 10. (Read by zlib
+    and libpng, on an AMD Zen 1.)
     """
     height, width = classes.shape
     rows = np.zeros((height, width + 1), np.uint8)

@@ -17,12 +17,12 @@ from kseg.data.transforms import augmented_crop, drawn, evaluation_crop
 from kseg.labels import IGNORE
 from kseg.memory import cores
 
-# Pictures decoded and cropped by one call (`opening.crops`), if their records have up to so many bytes together: large
-# ones gain nothing by it, and all pictures of a call are in memory at once.
+# Pictures decoded and cropped by one call (`opening.crops`), if their records have on average up to so many bytes
+# together: large ones gain nothing by it, and all pictures of a call are in memory at once.
 TOGETHER, TOGETHER_BYTES = 4, 2**20
-# Such calls at once: two more than cores, as some wait for Python's lock, and not more than 16, for the memory of 64
-# pictures. AUTOTUNE, which tries other numbers now and then, is 2 % slower on two cores and can stay at one for long.
-PARALLEL = min(cores() + 2, 16)
+# Calls at once: two more than cores, as some wait for Python's lock. AUTOTUNE, which tries other numbers now and then,
+# is 2 % slower on two cores, and can stay at one call for long.
+PARALLEL = cores() + 2
 # Keys of what several devices evaluate: pictures, and as many zeros as count among them.
 COUNTED, IMAGES = "counted", "images"
 
@@ -186,7 +186,7 @@ def _cropped(
     """Batches of a stream of (place, serialised example), whose length both numbers divide; see `_cropping`."""
     dataset = dataset.batch(together, drop_remainder=True)  # drops none, nor below
     dataset = dataset.map(as_written(crops), num_parallel_calls=PARALLEL, deterministic=True)
-    if augmentation.changes_crops:  # one by one: ops of 1 to 10 ms, beside which a call each is little
+    if augmentation.changes_crops:  # one by one: beside input_wait.OPTION_MS a call is little
         change = as_written(functools.partial(augmented_crop, augmentation=augmentation))
         dataset = dataset.unbatch().map(change, num_parallel_calls=PARALLEL, deterministic=True)
         return dataset.batch(batch_size, drop_remainder=True)

@@ -1,7 +1,7 @@
 """The pixels of a crop, by OpenCV and NumPy: called from the input's graph through tf.numpy_function.
 
-Importing this makes OpenCV run on the calling thread alone, in the whole process: the input has its own threads, a
-picture to each, and OpenCV's beside them would only take turns with them.
+Importing this makes OpenCV run on the calling thread alone, in the whole process: the input has its own threads, and
+OpenCV's beside them would only take turns with them.
 """
 
 import functools
@@ -132,7 +132,7 @@ def _resample(window: np.ndarray, start: tuple, axes: list, shown: tuple, flip: 
     resized = cv2.resize(window, None, fx=scale_x, fy=scale_y, interpolation=cv2.INTER_LINEAR)
     part = resized[top : top + shown[0], left : left + shown[1]]
     if flip:
-        cv2.flip(part, 1, out)
+        cv2.flip(part.reshape(out.shape), 1, out)  # of another shape OpenCV would fill an array of its own
     else:
         out[...] = part
 

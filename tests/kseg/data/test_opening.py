@@ -146,9 +146,10 @@ def test_one_fault_among_several_is_found(count, place):
     for said, wrong in FAULTY_IMAGES.items():
         with pytest.raises(tf.errors.InvalidArgumentError, match=said):
             crops(with_one(images, wrong), masks)
-    for write, said in ((png, "the value 11"), (png_bytes, "the value 11"), (lambda mask: png(mask)[:-30], "PNG")):
+    faulty_masks = [(f"the value {value}", write(with_value(value))) for value, write in ((11, png), (254, png_bytes))]
+    for said, wrong in [*faulty_masks, ("Invalid PNG", png(MASK)[:-30])]:
         with pytest.raises(tf.errors.InvalidArgumentError, match=said):
-            crops(images, with_one(masks, write(with_value(11))))
+            crops(images, with_one(masks, wrong))
 
 
 def with_value(value):
