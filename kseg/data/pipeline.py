@@ -195,8 +195,8 @@ def _cropped(
 
 def _together(batch_size: int, size: float) -> int:
     """How many pictures to decode and crop by one call, a divisor of batch_size, given a record's average bytes."""
-    most = min(TOGETHER, TOGETHER_BYTES / size)
-    return max(count for count in range(1, TOGETHER + 1) if count == 1 or (count <= most and batch_size % count == 0))
+    most = max(1, min(TOGETHER, int(TOGETHER_BYTES / size)))
+    return max(count for count in range(1, most + 1) if batch_size % count == 0)
 
 
 def _cropping(num_classes: int, seed: int, *, base_size: int, crop_size: int, augmentation: Augmentation):

@@ -86,11 +86,11 @@ def fill_image(
     *numbers, flip = plan
     scaled, origin, (start, end), side = numbers[:2], numbers[2:], window, len(image)
     pixels = pixels[start[0] - place[0] : end[0] - place[0], start[1] - place[1] : end[1] - place[1]]
-    shown = [min(side, extent - first) for extent, first in zip(scaled, origin, strict=True)]
+    shown = tuple(min(side, extent - first) for extent, first in zip(scaled, origin, strict=True))
     if min(shown) < side:
         image[...] = 0
-    there = image[: shown[0], side - shown[1] if flip else 0 :][:, : shown[1]]
-    _resample(pixels, start, list(zip(size, scaled, origin, strict=True)), shown, flip, there)
+    axes = list(zip(size, scaled, origin, strict=True))
+    _resample(pixels, start, axes, shown, flip, _showing(image, shown, flip))
 
 
 def fill_labels(labels: np.ndarray, mask: np.ndarray, plan: list[int]) -> None:
@@ -101,7 +101,13 @@ def fill_labels(labels: np.ndarray, mask: np.ndarray, plan: list[int]) -> None:
     width, height = visible.shape
     if min(width, height) < side:
         labels[...] = IGNORE
-    cv2.transpose(visible, labels[:height, side - width :] if flip else labels[:height, :width])
+    cv2.transpose(visible, _showing(labels, (height, width), flip))
+
+
+def _showing(square: np.ndarray, shown: tuple[int, int], flip: int) -> np.ndarray:
+    """The part of a square that shows the picture, height and width `shown`: at its right if it is mirrored."""
+    height, width = shown
+    return square[:height, -width:] if flip else square[:height, :width]
 
 
 def _resample(window: np.ndarray, start: tuple, axes: list, shown: tuple, flip: int, out: np.ndarray) -> None:
