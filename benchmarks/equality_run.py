@@ -52,8 +52,8 @@ def move(share: float) -> None:
 
     build = checkpoints.build_network
 
-    def moved(*arguments, **options):
-        network = build(*arguments, **options)
+    def moved(config, num_classes, precision, later=None):
+        network = build(config, num_classes, precision)  # without `later`: there must be values to move
         deviates = np.random.default_rng(SEED)
         for variable in network.trainable_variables:
             value = keras.ops.convert_to_numpy(variable).astype(np.float64)

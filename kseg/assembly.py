@@ -8,6 +8,7 @@ import tensorflow as tf
 from kseg import checkpoints, devices
 from kseg.averaging import WeightAverage
 from kseg.config import TrainConfig
+from kseg.drawing import Drawing
 from kseg.losses.build import build_loss
 from kseg.metrics import ConfusionMatrix
 from kseg.models.segmenter import freeze, is_head
@@ -38,15 +39,19 @@ class Assembly:
     average: WeightAverage | None
 
     @property
-    def variables(self) -> list[keras.Variable]:
+    def _learning(self) -> list[tf.Variable]:
         """Of the network and the optimizer."""
-        return self.network.variables + self.model.optimizer.variables
+        return [variable.value for variable in self.network.variables + self.model.optimizer.variables]
 
     @property
     def state(self) -> list[tf.Variable]:
         """Everything that a resumed training goes on from."""
-        variables = [variable.value for variable in self.variables]
-        return variables + (self.average.variables if self.average else [])
+        return self._learning + (self.average.variables if self.average else [])
+
+    @property
+    def step_variables(self) -> list[tf.Variable]:
+        """What a training step reads and writes: of the network, the optimizer and the training metrics."""
+        return self._learning + self.scores.variables
 
 
 def assemble(plan: Plan, precision: str, replicas: int) -> Assembly:
@@ -58,11 +63,12 @@ def assemble(plan: Plan, precision: str, replicas: int) -> Assembly:
         replicas: devices that share a batch.
     """
     config = plan.config
-    network = checkpoints.build_network(config, config.num_classes, precision)
-    freeze(network, stages=config.freeze_stages, batch_norm=config.freeze_backbone_bn)
-    schedule = _schedule(config, plan.steps_per_epoch)
+    schedule, drawing = _schedule(config, plan.steps_per_epoch), Drawing()
     optimizer = _optimizer(config, schedule, loss_scaled=precision == "float16")
+    network = checkpoints.build_network(config, config.num_classes, precision, drawing.later)
+    freeze(network, stages=config.freeze_stages, batch_norm=config.freeze_backbone_bn)
     optimizer.build(network.trainable_variables)
+    drawing.finish(network)
     matrix = ConfusionMatrix(config.num_classes, config.absent_class_iou, on_processor=config.deterministic)
     kind = Trainee if replicas == 1 else ReplicatedTrainee
     model = kind(network, aux_loss_weight=config.aux_loss_weight)

@@ -8,6 +8,7 @@ checkpoints/                              of the training's state, for resuming 
 import dataclasses
 import json
 import zipfile
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -229,8 +230,8 @@ def load_network(folder: str, which: str, config: TrainConfig, num_classes: int,
     return network
 
 
-def build_network(config: TrainConfig, num_classes: int, precision: str) -> keras.Model:
-    """The network that a configuration describes, with fresh weights."""
+def build_network(config: TrainConfig, num_classes: int, precision: str, later: Callable | None = None) -> keras.Model:
+    """The network that a configuration describes, with fresh weights; `later` is `kseg.models.blocks.Style`'s."""
     return build_segmenter(
         algorithm=config.algorithm,
         backbone=config.backbone,
@@ -241,4 +242,5 @@ def build_network(config: TrainConfig, num_classes: int, precision: str) -> kera
         precision=precision,
         seed=config.seed,
         on_processor=devices.on_processor(precision),
+        later=later,
     )

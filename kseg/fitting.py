@@ -86,7 +86,7 @@ def _keep_step(plan: Plan, assembly: Assembly) -> None:
     """Takes the graph of the training step that an equal start has kept, or keeps it; on one device only."""
     if assembly.model.distribute_strategy.num_replicas_in_sync == 1:  # outside of the strategy's scope here
         identity = {"config": checkpoints.compared(plan.config), "class_weights": plan.class_weights}
-        keep_step(assembly.model, assembly.variables, plan.training_specs, identity)
+        keep_step(assembly.model, assembly.step_variables, plan.training_specs, identity)
 
 
 def fit(plan: Plan, assembly: Assembly, validation, keeping: Keeping, start: Place) -> None:

@@ -45,18 +45,31 @@ def fused_batch_norm(
     # The operation's variance is the unbiased one, the sum / (number - 1). cuDNN's of one value is NaN:
     # https://github.com/tensorflow/tensorflow/issues/34062
     if isinstance(count, int):
-        biased, one_value = max(count - 1, 1) / max(count, 1), count == 1
+        biased, one_value = tf.constant(max(count - 1, 1) / max(count, 1)), count == 1
     else:
         biased, one_value = tf.maximum(count - 1, 1) / count, tf.equal(count, 1)
-    # Without a momentum the operation is documented to take no statistics.
-    earlier = {"mean": mean, "variance": variance / biased} if momentum else {}
-    outputs, moved_mean, moved_variance = tf.compat.v1.nn.fused_batch_norm(
-        x, gamma, beta, **earlier, epsilon=epsilon, is_training=True, exponential_avg_factor=1.0 - momentum
+    outputs, moved_mean, moved_variance = _batch_norm_operation(
+        x, gamma, beta, (mean, variance / biased), momentum=momentum, epsilon=epsilon
     )
     moved_variance *= biased
     if one_value is not False:
         moved_variance = tf.where(one_value, variance * momentum, moved_variance)
     return outputs, moved_mean, moved_variance
+
+
+def _batch_norm_operation(x, gamma, beta, earlier, *, momentum: float, epsilon: float):
+    """`fused_batch_norm` by the unbiased variance: one operation, the version of TensorFlow's that serves best.
+
+    The third's gradient asks for zeros of all that it puts out besides the first, 8 operations a layer: 440 of 3,100
+    of a step of fcn on resnet-50, and 0.13 of 5.9 s of a start. The first's does without; it takes float32 alone, and
+    on a GPU not cuDNN's fastest way.
+    """
+    # Without a momentum the operation is documented to take no statistics.
+    mean, variance = earlier if momentum else (tf.zeros([0]),) * 2
+    options = {"mean": mean, "variance": variance, "epsilon": epsilon, "exponential_avg_factor": 1.0 - momentum}
+    if x.dtype != tf.float32 or tf.config.get_visible_devices("GPU"):
+        return tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, is_training=True, **options)
+    return tf.raw_ops.FusedBatchNorm(x=x, scale=gamma, offset=beta, is_training=True, **options)[:3]
 
 
 def _values_a_channel(x: tf.Tensor) -> int | tf.Tensor:
@@ -134,3 +147,8 @@ def apply_momentum(
         momentum=momentum,
         use_nesterov=nesterov,
     )
+
+
+def subtract(variable: tf.Variable, factor: tf.Tensor, other: tf.Variable) -> None:
+    """variable -= factor x other, by one operation that needs no memory of its own; all of one dtype, factor []."""
+    tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=factor, delta=other)

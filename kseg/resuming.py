@@ -57,17 +57,20 @@ class Place:
 class Scores:
     """The state of the metrics of an epoch's training steps, over all replicas.
 
-    Args:
+    Attributes:
         variables: tf.Variable of the metrics, which every replica adds its own share to.
+
+    Args:
+        variables: these.
         strategy: that they were made in.
     """
 
     def __init__(self, variables: list[tf.Variable], strategy: tf.distribute.Strategy):
-        self._variables, self._strategy = variables, strategy
+        self.variables, self._strategy = variables, strategy
 
     def read(self) -> tuple[np.ndarray, ...]:
         """Sums over the replicas."""
-        return tuple(variable.numpy() for variable in self._variables)
+        return tuple(variable.numpy() for variable in self.variables)
 
     def write(self, values: tuple[np.ndarray, ...]) -> None:
         """Makes `read` give `values`: on the first replica, 0 on the others, as a sum cannot be shared out exactly."""
@@ -76,7 +79,7 @@ class Scores:
         def each() -> None:
             context = tf.distribute.get_replica_context()
             first = context.replica_id_in_sync_group == 0
-            for variable, value in zip(self._variables, values, strict=True):
+            for variable, value in zip(self.variables, values, strict=True):
                 variable.assign(tf.where(first, value, tf.zeros_like(value)))
 
         self._strategy.run(each)

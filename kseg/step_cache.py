@@ -18,34 +18,37 @@ from tensorflow.python.eager import context
 from kseg import cache, devices
 
 KIND = "steps"
+CALL, INPUT = "call", "input_"  # names in the kept graph: of its one node and, with a number, of the node's inputs
 SETTINGS = ("TF_", "KERAS_", "XLA_")  # environment variables that may change what is traced
 
 
-def keep_step(model: keras.Model, variables: list[keras.Variable], specs: tuple, identity: dict) -> None:
+def keep_step(model: keras.Model, variables: list[tf.Variable], specs: tuple, identity: dict) -> None:
     """Makes `model.train_step` use the kept graph of an equal step, or keep its own for the next start.
 
     Args:
         model: compiled, its optimizer built; trained on one device, without a distribution strategy.
-        variables: of the network and the optimizer, in the same order at every start.
+        variables: of the network, the optimizer and the training metrics, in the same order at every start.
         specs: tf.TensorSpec of a batch of images and of masks.
         identity: what the step depends on besides kseg's code, the versions, `variables` and `specs`, as JSON takes it.
     """
-    _build_scores(model, specs)
-    variables = [*variables, *(variable for metric in model.metrics for variable in metric.variables)]
+    if cache.folder() is None:
+        return
     key, traced = _key(variables, specs, identity), model.train_step
+    kept = cache.read(KIND, key)
+    if kept is not None:
+        _build_scores(model, specs)
 
     def train_step(data):
-        kept = _imported(key, variables, data)
-        if kept is not None:
-            return kept
+        scores = None if kept is None else _imported(kept, variables, data)
+        if scores is not None:
+            return scores
         step = tf.function(lambda images, masks: traced((images, masks)), autograph=False)
         content = _exported(step.get_concrete_function(*specs), variables)
         if content is not None:
             cache.write(KIND, key, content)
         return step(*data)
 
-    if cache.folder() is not None:
-        model.train_step = train_step
+    model.train_step = train_step
 
 
 @functools.cache
@@ -58,7 +61,7 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def _key(variables, specs, identity: dict) -> str:
+def _key(variables: list[tf.Variable], specs, identity: dict) -> str:
     parts = {
         "sources": _sources(),
         "versions": [tf.version.GIT_VERSION, tf.__version__, keras.__version__],
@@ -72,28 +75,27 @@ def _key(variables, specs, identity: dict) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def _exported(step, variables: list) -> bytes | None:
+def _exported(step, variables: list[tf.Variable]) -> bytes | None:
     """A graph that calls the step, with the functions it calls; None if it reads an outer tensor that is no variable's.
 
     The step stays a function of the graph's library, since TensorFlow would make a Python object of every operation of
-    an imported graph (of 5,000).
+    an imported graph (of 5,000). Its inputs are names alone, for which the import puts tensors.
     """
-    places = {id(each.value.handle): index for index, each in enumerate(variables)}
+    places = {id(each.handle): index for index, each in enumerate(variables)}
     captured = [places.get(id(tensor)) for tensor in step.captured_inputs]
     if None in captured:
         return None
     # Another tf.function around the step would look at every variable again: 0.4 s.
-    with tf.Graph().as_default() as calling:
-        inputs = [tf.compat.v1.placeholder(each.dtype, each.shape) for each in step.inputs]
-        outputs = tf.raw_ops.StatefulPartitionedCall(args=inputs, Tout=[each.dtype for each in step.outputs], f=step)
-    names = [tensor.name for tensor in inputs]
-    given = len(names) - len(captured)
-    head = {
-        "given": names[:given],
-        "captured": list(zip(names[given:], captured, strict=True)),
-        "outputs": tf.nest.pack_sequence_as(step.structured_outputs, [tensor.name for tensor in outputs]),
-    }
+    calling = tf.Graph()
+    step.add_to_graph(calling)
     graph = calling.as_graph_def()
+    types = [[each.dtype.as_datatype_enum for each in tensors] for tensors in (step.inputs, step.outputs)]
+    call = graph.node.add(name=CALL, op="StatefulPartitionedCall", input=[f"{INPUT}{i}" for i in range(len(types[0]))])
+    for name, listed in zip(("Tin", "Tout"), types, strict=True):
+        call.attr[name].list.type.extend(listed)
+    call.attr["f"].func.name = step.function_def.signature.name
+    outputs = tf.nest.pack_sequence_as(step.structured_outputs, [f"{CALL}:{i}" for i in range(len(types[1]))])
+    head = {"captured": captured, "outputs": outputs}
     _rename_functions(graph, prefix=hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()[:16])
     return json.dumps(head).encode() + b"\n" + graph.SerializeToString()
 
@@ -112,19 +114,16 @@ def _rename_functions(graph, prefix: str) -> None:
                 called.name = names.get(called.name, called.name)
 
 
-def _imported(key: str, variables: list, data: tuple) -> dict | None:
-    """The kept step in the graph being built: its scores, as Keras's train_step returns them. None if there is none."""
-    kept = cache.read(KIND, key)
-    if kept is None:
-        return None
+def _imported(kept: bytes, variables: list[tf.Variable], data: tuple) -> dict | None:
+    """The kept step in the graph being built: its scores, as Keras's train_step returns them. None if it is damaged."""
     head, _, graph = kept.partition(b"\n")
     try:
         head, graph = json.loads(head), tf.compat.v1.GraphDef.FromString(graph)
         for function in graph.library.function:  # import_graph_def leaves that to its caller
             context.context().add_function_def(function)
         here = tf.compat.v1.get_default_graph()
-        inputs = dict(zip(head["given"], data, strict=True))
-        inputs |= {name: here.capture(variables[index].value.handle) for name, index in head["captured"]}
+        tensors = [*data, *(here.capture(variables[index].handle) for index in head["captured"])]
+        inputs = {f"{INPUT}{index}": tensor for index, tensor in enumerate(tensors)}
         names = tf.nest.flatten(head["outputs"])
         outputs = tf.graph_util.import_graph_def(graph, input_map=inputs, return_elements=names, name="step")
     except (ValueError, KeyError, DecodeError, tf.errors.OpError):  # no ordinary damage: that, the checksum shows

@@ -23,7 +23,7 @@ ROWS = [
     ["kseg.pictures", "kseg.record_checks"],
     [
         *("kseg.data", "kseg.models", "kseg.losses", "kseg.metrics", "kseg.schedules", "kseg.optimizers"),
-        *("kseg.averaging", "kseg.devices", "kseg.input_wait"),
+        *("kseg.averaging", "kseg.drawing", "kseg.devices", "kseg.input_wait"),
     ],
     ["kseg.checkpoints", "kseg.plan", "kseg.replicated", "kseg.resuming"],
     [

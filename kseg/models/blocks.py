@@ -6,6 +6,7 @@ when the graph is built and differ from call to call.
 
 import dataclasses
 import zlib
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -28,12 +29,14 @@ class Style:
         synchronized: batch normalisation over the batch of all replicas, not of each by itself.
         seed: of initial weights and dropout, >= 0.
         on_processor: whether convolutions may go a processor's way, see `kseg.models.convolution.Conv2D`.
+        later: what a kernel's initializer is exchanged by, if its values come later; see `kseg.drawing`.
     """
 
     dtype: str = "float32"
     synchronized: bool = False
     seed: int = 0
     on_processor: bool = False
+    later: Callable[[keras.initializers.Initializer], keras.initializers.Initializer] | None = None
 
     def seed_of(self, layer_name: str) -> int:
         """Seed of one layer, 0 … 2**32 - 1: it depends on the layer's name, not on the order of building."""
@@ -41,7 +44,8 @@ class Style:
 
     def initializer(self, layer_name: str) -> keras.initializers.Initializer:
         """Stateless He-normal initial weights of a layer's kernel (He et al. 2015, arXiv:1502.01852)."""
-        return keras.initializers.HeNormal(seed=self.seed_of(layer_name))
+        initializer = keras.initializers.HeNormal(seed=self.seed_of(layer_name))
+        return initializer if self.later is None else self.later(initializer)
 
 
 @keras.saving.register_keras_serializable(package="kseg")

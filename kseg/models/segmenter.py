@@ -1,5 +1,7 @@
 """The whole network: uint8 pixels in, logits of the same height and width out."""
 
+from collections.abc import Callable
+
 import keras
 
 from kseg.errors import UsageError
@@ -24,6 +26,7 @@ def build_segmenter(
     precision: str = "float32",
     seed: int = 0,
     on_processor: bool = False,
+    later: Callable | None = None,
 ) -> keras.Model:
     """A functional network with random weights, for images of any size; precision is each layer's, not Keras' policy.
 
@@ -34,7 +37,7 @@ def build_segmenter(
         aux: whether to add the auxiliary head, for training.
         synchronized: batch normalisation over the batch of all replicas.
         precision: of the arithmetic between normalisation and logits, a key of POLICIES.
-        seed, on_processor: of `kseg.models.blocks.Style`; the same arguments give the same weights.
+        seed, on_processor, later: of `kseg.models.blocks.Style`; the same arguments give the same weights.
 
     Returns:
         Images uint8 [N, H, W, 3] in RGB order, 0..255 -> logits float32 [N, H, W, num_classes]; with `aux` two, a dict.
@@ -43,7 +46,7 @@ def build_segmenter(
         UsageError: for an unknown algorithm, backbone, output stride or precision.
     """
     build_head, build_backbone = find("algorithm", HEADS, algorithm), find("backbone", BACKBONES, backbone)
-    style = Style(dtype=_policy(precision), synchronized=synchronized, seed=seed, on_processor=on_processor)
+    style = Style(_policy(precision), synchronized, seed, on_processor, later)
     images = keras.Input((None, None, 3), dtype="uint8", name="images")
     taps = build_backbone(backbone, output_stride=output_stride, style=style)(Normalize(name="normalize")(images))
     logits = build_head(taps, num_classes=num_classes, output_stride=output_stride, style=style)

@@ -1,5 +1,7 @@
 """What the gradients of a batch go through before the update rule: sum, loss scaling, accumulation, clipping."""
 
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
@@ -15,9 +17,13 @@ class _Numbers:
 
     def tensor(self, value: float, dtype):
         """The number in `dtype`, []."""
-        key = value, keras.backend.standardize_dtype(dtype)
+        dtype = keras.backend.standardize_dtype(dtype)
+        return self.once((value, dtype), lambda: ops.convert_to_tensor(value, dtype))
+
+    def once(self, key: tuple, make: Callable):
+        """What `make` gives where it is first asked for by this key."""
         if key not in self._tensors:
-            self._tensors[key] = ops.convert_to_tensor(*key)
+            self._tensors[key] = make()
         return self._tensors[key]
 
     def forget(self) -> None:

@@ -71,10 +71,14 @@ class _ReferenceRules(Gradients):
         if multiplier != 1:  # most have 1, and each operation left out is a millisecond less to trace
             rate = rate * multiplier
         if self.coupled_decay and self.decays[index]:
-            gradient = gradient + self.numbers.tensor(self.coupled_decay, variable.dtype) * variable
+            gradient = self._decayed(gradient, variable, rate)
         if self.decoupled_decay and self.decays[index]:
             self.assign_sub(variable, rate * self.decoupled_decay * variable)
         super().update_step(gradient, variable, rate)
+
+    def _decayed(self, gradient, variable, rate):
+        """The gradient for `super().update_step`, with the coupled decay, unless that is done here."""
+        return gradient + self.numbers.tensor(self.coupled_decay, variable.dtype) * variable
 
     def get_config(self) -> dict:
         """Constructor arguments; `is_head` and `no_decay` are in it as what they answered."""
@@ -93,8 +97,13 @@ class _InPlaceSGD(keras.optimizers.SGD):
     still kept. To be mixed with `Gradients`, for its `numbers`.
     """
 
+    @property
+    def in_place(self) -> bool:
+        """Whether it is that operation; without a momentum, and on Keras's other backends, it is Keras's own."""
+        return self.momentum > 0 and keras.backend.backend() == "tensorflow"
+
     def update_step(self, gradient, variable, learning_rate):
-        if not self.momentum or keras.backend.backend() != "tensorflow":
+        if not self.in_place:
             super().update_step(gradient, variable, learning_rate)
             return
         from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
@@ -107,6 +116,22 @@ class _InPlaceSGD(keras.optimizers.SGD):
 @keras.saving.register_keras_serializable("kseg")
 class SGD(_ReferenceRules, _InPlaceSGD):
     """Keras's SGD (momentum holds the rate, as MXNet's sgd and nag) with the reference's decay and head rate."""
+
+    def _decayed(self, gradient, variable, rate):
+        """Puts the decay into the slot, from where the update takes it: momentum x (slot - pull x variable).
+
+        decay x variable would be there for all variables from a step's beginning, which is all that it waits for, to
+        its end: 0.15 of 2.4 GB of a training of fcn on resnet-50.
+        """
+        if not self.in_place:
+            return super()._decayed(gradient, variable, rate)
+        from kseg import kernels  # here: it needs TensorFlow, which the other backends do without
+
+        index = self._get_variable_index(variable)
+        share = self.coupled_decay / self.momentum
+        pull = self.numbers.once(("pull", self.rate_multipliers[index], variable.dtype), lambda: rate * share)
+        kernels.subtract(self.momentums[index].value, pull, variable)
+        return gradient
 
 
 class _CenteredRMSprop(keras.optimizers.RMSprop):

@@ -19,18 +19,46 @@ def test_fused_batch_norm_by_hand(momentum, moved):
 @pytest.mark.parametrize("size", [1, None])
 def test_one_value_has_no_variance_whatever_the_operation_says(size, monkeypatch):
     """cuDNN says NaN."""
-    operation = tf.compat.v1.nn.fused_batch_norm
+    operation = kernels._batch_norm_operation
 
     def says(*arguments, **keywords):
         return *operation(*arguments, **keywords)[:2], np.float32([np.nan])
 
-    monkeypatch.setattr(tf.compat.v1.nn, "fused_batch_norm", says)
+    monkeypatch.setattr(kernels, "_batch_norm_operation", says)
 
     @tf.function(input_signature=[tf.TensorSpec([1, 1, size, 1])])
     def moved(x):
         return kernels.fused_batch_norm(x, TWO, ONE, (ONE, TWO), momentum=0.5, epsilon=0.001)[1:]
 
     assert [float(each[0]) for each in moved(np.full((1, 1, 1, 1), 3, np.float32))] == [2.0, 1.0]
+
+
+def batch_norm_by(statistics: tuple, momentum: float) -> tuple[set[str], list[np.ndarray]]:
+    """The operations of a layer's step, and its outputs, gradients and moved statistics."""
+
+    @tf.function(autograph=False)
+    def step(x, gamma, beta):
+        with tf.GradientTape() as tape:
+            tape.watch([x, gamma, beta])
+            outputs, *moved = kernels.fused_batch_norm(x, gamma, beta, statistics, momentum=momentum, epsilon=0.001)
+        return outputs, *tape.gradient(outputs, [x, gamma, beta], x**2), *moved
+
+    random = np.random.default_rng(0)
+    inputs = [tf.constant(random.normal(size=shape), tf.float32) for shape in ([2, 5, 4, 3], [3], [3])]
+    operations = {each.type for each in step.get_concrete_function(*inputs).graph.get_operations()}
+    return operations, [np.array(each) for each in step(*inputs)]
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_both_versions_of_the_operation_give_the_same_and_the_first_asks_for_no_zeros(momentum, monkeypatch):
+    statistics = tf.constant([1.0, 2, 3]), tf.constant([4.0, 5, 6])
+    without_gpu, mine = batch_norm_by(statistics, momentum)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
+    with_gpu, others = batch_norm_by(statistics, momentum)
+    assert {"FusedBatchNorm", "FusedBatchNormGrad"} < without_gpu and "ZerosLike" not in without_gpu
+    assert {"FusedBatchNormV3", "FusedBatchNormGradV3"} < with_gpu
+    for one, two in zip(mine, others, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-6)
 
 
 def test_a_batch_of_nothing_can_be_traced():

@@ -72,11 +72,17 @@ def train(identity: object = None, dtype: str = "float32", **optimizer) -> list[
     model.compile(
         optimizer=rule,
         loss=build_loss("cross_entropy+dice", class_weights=None, label_smoothing=0.0),
-        metrics=[ConfusionMatrix(CLASSES)],
+        metrics=[matrix := ConfusionMatrix(CLASSES)],
         auto_scale_loss=False,
     )
     variables = model.network.variables + rule.variables
-    keep_step(model, variables, batches.element_spec, {"identity": [identity, dtype], **optimizer})
+    counted = [variable for metric in (*model.metrics, matrix) for variable in metric.variables]
+    keep_step(
+        model,
+        [variable.value for variable in variables + counted],
+        batches.element_spec,
+        {"identity": [identity, dtype], **optimizer},
+    )
     scores = model.fit(batches, epochs=2, validation_data=batches, verbose=0).history
     return [np.array(scores[name]) for name in sorted(scores)] + [np.array(variable) for variable in variables]
 

@@ -62,18 +62,18 @@ def test_mixed_precision_keeps_statistics_in_float32(dtype, momentum):
     assert float(tf.reduce_mean(tf.cast(y, tf.float32))) == pytest.approx(0, abs=1e-2)
 
 
-def operations(norm, **kwargs) -> set[str]:
+def is_fused(norm, **kwargs) -> bool:
     run = tf.function(lambda x: norm(x, **kwargs)).get_concrete_function(tf.TensorSpec([None, None, None, 3]))
-    return {operation.type for operation in run.graph.get_operations()}
+    return any(operation.type.startswith("FusedBatchNorm") for operation in run.graph.get_operations())
 
 
 def test_training_is_one_operation_and_all_else_keras_own():
     norm = BatchNormalization()
     norm.build((None, None, None, 3))
-    assert "FusedBatchNormV3" in operations(norm, training=True)
-    assert "FusedBatchNormV3" not in operations(norm, training=False)
+    assert is_fused(norm, training=True)
+    assert not is_fused(norm, training=False)
     norm.trainable = False  # keeps its statistics and normalises by them
-    assert "FusedBatchNormV3" not in operations(norm, training=True)
+    assert not is_fused(norm, training=True)
 
 
 def test_it_is_rebuilt_from_its_configuration():

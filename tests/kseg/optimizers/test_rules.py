@@ -65,16 +65,17 @@ def test_the_head_moves_as_if_its_rate_were_multiplied(name, options):
     assert not np.allclose(head, updated(name, reference.GRADIENTS, learning_rate=0.001, **options), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["sgd", "nag"])
-def test_momentum_is_one_operation_that_changes_weight_and_slot_in_place(name):
-    """Nothing else assigns; what is left is the count of the updates."""
+@pytest.mark.parametrize("name, decay", [("sgd", ["ResourceApplyGradientDescent"]), ("nag", [])])
+def test_momentum_and_decay_are_an_operation_each_that_changes_weight_and_slot_in_place(name, decay):
+    """Nothing else assigns, or multiplies whole weights; what is left is the count of the updates."""
     variable = keras.Variable(np.ones(4, np.float32))
     optimizer = build_optimizer(name, learning_rate=0.1, weight_decay=0.1)
     optimizer.build([variable])
     step = tf.function(lambda gradient: optimizer.apply([gradient], [variable]))
     operations = step.get_concrete_function(tf.TensorSpec([4])).graph.get_operations()
     kinds = [operation.type for operation in operations if "Assign" in operation.type or "Apply" in operation.type]
-    assert sorted(kinds) == ["AssignVariableOp", "ResourceApplyKerasMomentum"]
+    assert sorted(kinds) == ["AssignVariableOp", *decay, "ResourceApplyKerasMomentum"]
+    assert not [each for each in operations if each.type == "Mul" and each.outputs[0].shape.rank]
 
 
 def test_a_second_variable_adds_no_number_and_copies_no_gradient():
