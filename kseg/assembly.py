@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from kseg import checkpoints, devices
+from kseg import checkpoints, devices, workers
 from kseg.averaging import WeightAverage
 from kseg.config import TrainConfig
 from kseg.drawing import Drawing
@@ -65,7 +65,9 @@ def assemble(plan: Plan, precision: str, replicas: int) -> Assembly:
     config = plan.config
     schedule, drawing = _schedule(config, plan.steps_per_epoch), Drawing()
     optimizer = _optimizer(config, schedule, loss_scaled=precision == "float16")
-    network = checkpoints.build_network(config, config.num_classes, precision, drawing.later)
+    # Of several machines TensorFlow takes the values that the first one's variables begin with: those are to be drawn.
+    later = None if workers.joined() else drawing.later
+    network = checkpoints.build_network(config, config.num_classes, precision, later)
     freeze(network, stages=config.freeze_stages, batch_norm=config.freeze_backbone_bn)
     optimizer.build(network.trainable_variables)
     drawing.finish(network)

@@ -8,7 +8,6 @@ checkpoints/                              of the training's state, for resuming 
 import dataclasses
 import json
 import zipfile
-from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -18,6 +17,7 @@ from kseg.config import TrainConfig
 from kseg.config.values import SKIP
 from kseg.errors import RunError, UsageError
 from kseg.labels import LabelMap
+from kseg.models.blocks import StandIn
 from kseg.models.segmenter import build_segmenter, without_aux
 
 CONFIG, FLAGS, LABELS, METRICS = "config.json", "config.flags", "labels.json", "metrics.jsonl"
@@ -230,7 +230,7 @@ def load_network(folder: str, which: str, config: TrainConfig, num_classes: int,
     return network
 
 
-def build_network(config: TrainConfig, num_classes: int, precision: str, later: Callable | None = None) -> keras.Model:
+def build_network(config: TrainConfig, num_classes: int, precision: str, later: StandIn | None = None) -> keras.Model:
     """The network that a configuration describes, with fresh weights; `later` is `kseg.models.blocks.Style`'s."""
     return build_segmenter(
         algorithm=config.algorithm,

@@ -1,5 +1,8 @@
 """Random initial weights, drawn in the background while Python builds what needs none."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import tensorflow as tf
 from tensorflow.python.eager import context, executor
@@ -14,40 +17,67 @@ class Drawing:
 
     def __init__(self):
         self._executor = executor.new_executor(enable_async=True)
+        self._unplaced: list[_Later] = []
 
     def later(self, initializer: keras.initializers.Initializer) -> keras.initializers.Initializer:
-        """An initializer of any values, in whose place `finish` puts what `initializer`, a stateless one, draws."""
-        return _Later(initializer, self._executor)
+        """Stands in for `initializer`, a stateless one, as a layer's `kernel_initializer`.
+
+        The kernel that it makes has no values, those of freed memory, until `finish` puts the drawn ones there.
+        """
+        return _Later(initializer, self)
+
+    def draw(self, later: "_Later", shape, dtype) -> tf.Tensor:
+        """Begins to draw; returns at once what will be there.
+
+        Raises:
+            tf.errors.OpError: what an earlier kernel's drawing raised.
+        """
+        self._unplaced.append(later)
+        with self._raising_once(), context.executor_scope(self._executor):
+            return later.initializer(shape, dtype)
 
     def finish(self, network: keras.Model) -> None:
         """Waits for the values and puts them, and their initializers, in the places that they are for.
 
         Args:
-            network: whose layers were built with initializers of `later`; models among them are looked through too.
+            network: with all the layers that have initializers of `later`; models among them are looked through too.
 
         Raises:
-            tf.errors.ResourceExhaustedError: and whatever else drawing raises.
+            tf.errors.OpError: what drawing raised.
+            RuntimeError: if a kernel is not in the network.
         """
-        try:
+        with self._raising_once():
             self._executor.wait()
-        except tf.errors.OpError:
-            self._executor.clear_error()  # which else would be raised once more, by whatever collects the executor
-            raise
+        self._place(network)
+        if self._unplaced:
+            raise RuntimeError(f"{len(self._unplaced)} kernels that were drawn are none of {network.name}'s layers'")
+
+    def _place(self, network: keras.Model) -> None:
         for layer in network.layers:
+            later = getattr(layer, "kernel_initializer", None)
             if isinstance(layer, keras.Model):
-                self.finish(layer)
-            elif isinstance(getattr(layer, "kernel_initializer", None), _Later):
-                layer.kernel.assign(layer.kernel_initializer.drawn)
-                layer.kernel_initializer = layer.kernel_initializer.initializer
+                self._place(layer)
+            elif later in self._unplaced:
+                layer.kernel.assign(later.drawn)
+                layer.kernel_initializer = later.initializer
+                self._unplaced.remove(later)
+
+    @contextlib.contextmanager
+    def _raising_once(self) -> Iterator[None]:
+        """Else an error would be raised again by whatever collects the executor."""
+        try:
+            yield
+        except tf.errors.OpError:
+            self._executor.clear_error()
+            raise
 
 
 class _Later(keras.initializers.Initializer):
     """What `Drawing.later` gives, for one variable."""
 
-    def __init__(self, initializer: keras.initializers.Initializer, background: executor.Executor):
-        self.initializer, self._background = initializer, background
+    def __init__(self, initializer: keras.initializers.Initializer, drawing: Drawing):
+        self.initializer, self._drawing = initializer, drawing
 
     def __call__(self, shape, dtype=None) -> tf.Tensor:
-        with context.executor_scope(self._background):
-            self.drawn = self.initializer(shape, dtype)
-        return tf.raw_ops.Empty(shape=shape, dtype=dtype)  # without a value: zeros took 0.1 s, beside the drawing more
+        self.drawn = self._drawing.draw(self, shape, dtype)
+        return tf.raw_ops.Empty(shape=shape, dtype=dtype)  # zeros took 0.1 s

@@ -48,8 +48,10 @@ def fused_batch_norm(
         biased, one_value = tf.constant(max(count - 1, 1) / max(count, 1)), count == 1
     else:
         biased, one_value = tf.maximum(count - 1, 1) / count, tf.equal(count, 1)
+    # Without a momentum the operation is documented to take no statistics.
+    earlier = (mean, variance / biased) if momentum else (tf.zeros([0]),) * 2
     outputs, moved_mean, moved_variance = _batch_norm_operation(
-        x, gamma, beta, (mean, variance / biased), momentum=momentum, epsilon=epsilon
+        x, gamma, beta, earlier, momentum=momentum, epsilon=epsilon
     )
     moved_variance *= biased
     if one_value is not False:
@@ -60,12 +62,11 @@ def fused_batch_norm(
 def _batch_norm_operation(x, gamma, beta, earlier, *, momentum: float, epsilon: float):
     """`fused_batch_norm` by the unbiased variance: one operation, the version of TensorFlow's that serves best.
 
-    The third's gradient asks for zeros of all that it puts out besides the first, 8 operations a layer: 440 of 3,100
-    of a step of fcn on resnet-50, and 0.13 of 5.9 s of a start. The first's does without; it takes float32 alone, and
-    on a GPU not cuDNN's fastest way.
+    The third's gradient asks for zeros of all that it puts out besides the first: 360 of 3,100 operations of a step of
+    fcn on resnet-50, and 0.14 of 6 s of a start. The first's does without; it takes float32 alone, and on a GPU not
+    cuDNN's fastest way.
     """
-    # Without a momentum the operation is documented to take no statistics.
-    mean, variance = earlier if momentum else (tf.zeros([0]),) * 2
+    mean, variance = earlier
     options = {"mean": mean, "variance": variance, "epsilon": epsilon, "exponential_avg_factor": 1.0 - momentum}
     if x.dtype != tf.float32 or tf.config.get_visible_devices("GPU"):
         return tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, is_training=True, **options)
@@ -81,7 +82,7 @@ def _values_a_channel(x: tf.Tensor) -> int | tf.Tensor:
 def traced_once(function: Callable) -> Callable:
     """The same function, which becomes a graph for each set of shapes that it meets, and then a call of that graph.
 
-    Tracing an operation takes some 0.9 ms, and a network repeats its layers: the step of fcn on resnet-50 has 3,100
+    Tracing an operation takes some 0.9 ms, and a network repeats its layers: the step of fcn on resnet-50 had 3,100
     operations so, and 6,100 otherwise. The calls are marked _noinline: else TensorFlow would put the graph in the place
     of each before it runs any, and optimise the same graph again for every call (0.5 s of a start). Not for graphs that
     are exported, whose converters need not know function calls: kseg.models.folding takes layers without any.

@@ -57,11 +57,8 @@ class Place:
 class Scores:
     """The state of the metrics of an epoch's training steps, over all replicas.
 
-    Attributes:
-        variables: tf.Variable of the metrics, which every replica adds its own share to.
-
     Args:
-        variables: these.
+        variables: tf.Variable of the metrics, which every replica adds its own share to; also an attribute.
         strategy: that they were made in.
     """
 

@@ -16,6 +16,7 @@ from kseg.models.normalization import BatchNormalization
 
 # Mean of ImageNet's pixels in RGB order, 0..255, as keras.applications' ResNet weights expect it.
 IMAGENET_MEAN = (123.68, 116.779, 103.939)
+StandIn = Callable[[keras.initializers.Initializer], keras.initializers.Initializer]
 BN_MOMENTUM = 0.9  # the reference's (MXNet); Keras' 0.99 leaves the running statistics far behind in short trainings
 BN_EPSILON = 1.001e-5  # that of keras-cv's and keras.applications' ResNets
 
@@ -29,14 +30,14 @@ class Style:
         synchronized: batch normalisation over the batch of all replicas, not of each by itself.
         seed: of initial weights and dropout, >= 0.
         on_processor: whether convolutions may go a processor's way, see `kseg.models.convolution.Conv2D`.
-        later: what a kernel's initializer is exchanged by, if its values come later; see `kseg.drawing`.
+        later: puts another in the place of each kernel's initializer, for values that come later (`kseg.drawing`).
     """
 
     dtype: str = "float32"
     synchronized: bool = False
     seed: int = 0
     on_processor: bool = False
-    later: Callable[[keras.initializers.Initializer], keras.initializers.Initializer] | None = None
+    later: StandIn | None = None
 
     def seed_of(self, layer_name: str) -> int:
         """Seed of one layer, 0 … 2**32 - 1: it depends on the layer's name, not on the order of building."""

@@ -1,11 +1,9 @@
 """The whole network: uint8 pixels in, logits of the same height and width out."""
 
-from collections.abc import Callable
-
 import keras
 
 from kseg.errors import UsageError
-from kseg.models.blocks import Normalize, ResizeBilinear, Style
+from kseg.models.blocks import Normalize, ResizeBilinear, StandIn, Style
 from kseg.models.fcn import auxiliary_head
 from kseg.registry import BACKBONES, HEADS, find
 
@@ -26,7 +24,7 @@ def build_segmenter(
     precision: str = "float32",
     seed: int = 0,
     on_processor: bool = False,
-    later: Callable | None = None,
+    later: StandIn | None = None,
 ) -> keras.Model:
     """A functional network with random weights, for images of any size; precision is each layer's, not Keras' policy.
 
@@ -46,7 +44,7 @@ def build_segmenter(
         UsageError: for an unknown algorithm, backbone, output stride or precision.
     """
     build_head, build_backbone = find("algorithm", HEADS, algorithm), find("backbone", BACKBONES, backbone)
-    style = Style(_policy(precision), synchronized, seed, on_processor, later)
+    style = Style(_policy(precision), synchronized=synchronized, seed=seed, on_processor=on_processor, later=later)
     images = keras.Input((None, None, 3), dtype="uint8", name="images")
     taps = build_backbone(backbone, output_stride=output_stride, style=style)(Normalize(name="normalize")(images))
     logits = build_head(taps, num_classes=num_classes, output_stride=output_stride, style=style)

@@ -1,3 +1,5 @@
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -5,8 +7,9 @@ import tensorflow as tf
 
 from kseg.drawing import Drawing
 from kseg.models.segmenter import build_segmenter
+from kseg.registry import HEADS
 
-SMALL = {"algorithm": "fcn", "backbone": "resnet-18", "num_classes": 3, "aux": True, "seed": 5}
+SMALL = {"backbone": "resnet-18", "num_classes": 3, "aux": True, "seed": 5}
 
 
 def layers_of(network: keras.Model) -> list[keras.layers.Layer]:
@@ -15,9 +18,10 @@ def layers_of(network: keras.Model) -> list[keras.layers.Layer]:
     return [layer for layers in models for layer in layers]
 
 
-def test_a_network_drawn_meanwhile_is_the_one_drawn_at_once():
-    at_once, drawing = build_segmenter(**SMALL), Drawing()
-    meanwhile = build_segmenter(**SMALL, later=drawing.later)
+@pytest.mark.parametrize("algorithm", HEADS)
+def test_a_network_drawn_meanwhile_is_the_one_drawn_at_once(algorithm):
+    at_once, drawing = build_segmenter(algorithm=algorithm, **SMALL), Drawing()
+    meanwhile = build_segmenter(algorithm=algorithm, **SMALL, later=drawing.later)
     drawing.finish(meanwhile)
     for one, two in zip(at_once.variables, meanwhile.variables, strict=True):
         np.testing.assert_array_equal(one, two, err_msg=one.path)
@@ -25,23 +29,37 @@ def test_a_network_drawn_meanwhile_is_the_one_drawn_at_once():
         assert one.get_config() == two.get_config()
 
 
-def test_replicas_get_the_same_values():
+def test_each_copy_of_a_mirrored_variable_has_the_values():
     drawing, strategy = Drawing(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
-        network = build_segmenter(**SMALL, later=drawing.later)
+        network = build_segmenter(algorithm="fcn", **SMALL, later=drawing.later)
         drawing.finish(network)
-    for one, two in zip(build_segmenter(**SMALL).variables, network.variables, strict=True):
+    for one, two in zip(build_segmenter(algorithm="fcn", **SMALL).variables, network.variables, strict=True):
         for replica in strategy.experimental_local_results(two.value):
             np.testing.assert_array_equal(one, replica, err_msg=one.path)
 
 
-def test_a_failure_while_drawing_is_raised_when_it_is_waited_for():
+def fails(shape, dtype):
+    """An operation that cannot be: its algorithm is none."""
+    return tf.raw_ops.StatelessTruncatedNormalV2(shape=shape, key=[0], counter=[0], alg=7, dtype=dtype)
+
+
+@pytest.mark.filterwarnings("error")  # of an exception where nobody can catch it: what collects the executor
+def test_a_failure_while_drawing_is_raised_once_by_the_next_layer_or_at_the_end():
+    for layers in (1, 40):  # the next one may be built before the first has failed
+        drawing = Drawing()
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            network = keras.Sequential([keras.Input((3,))])
+            for _ in range(layers):
+                network.add(keras.layers.Dense(2, kernel_initializer=drawing.later(fails)))
+            drawing.finish(network)
+        del drawing, network
+        gc.collect()
+
+
+def test_a_kernel_that_nobody_gets_is_an_error():
     drawing = Drawing()
-
-    def fails(shape, dtype):
-        return tf.raw_ops.StatelessTruncatedNormalV2(shape=shape, key=[0], counter=[0], alg=7, dtype=dtype)
-
-    layer = keras.layers.Dense(2, kernel_initializer=drawing.later(fails))
-    network = keras.Sequential([keras.Input((3,)), layer])
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        drawing.finish(network)
+    build_segmenter(algorithm="fcn", **SMALL, later=drawing.later)
+    other = build_segmenter(algorithm="fcn", **SMALL)
+    with pytest.raises(RuntimeError, match=r"\d\d kernels .* none of fcn_resnet-18's"):
+        drawing.finish(other)

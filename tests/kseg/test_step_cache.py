@@ -60,7 +60,7 @@ def network(dtype: str = "float32") -> keras.Model:
     return keras.Model(images, x)
 
 
-def train(identity: object = None, dtype: str = "float32", **optimizer) -> list[np.ndarray]:
+def train(identity: object = None, dtype: str = "float32", frozen: bool = False, **optimizer) -> list[np.ndarray]:
     """Two epochs of three batches; the scores after each, then all weights and optimizer variables."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (6, SIDE, SIDE, 3), dtype=np.uint8)
@@ -68,6 +68,7 @@ def train(identity: object = None, dtype: str = "float32", **optimizer) -> list[
     batches = tf.data.Dataset.from_tensor_slices((images, masks)).batch(2, drop_remainder=True)
     model = Trainee(network(dtype))
     rule = build_optimizer("adam", **{"learning_rate": 0.01, **optimizer})
+    model.network.layers[2].trainable = not frozen
     rule.build(model.network.trainable_variables)
     model.compile(
         optimizer=rule,
@@ -111,9 +112,10 @@ def test_an_equal_training_takes_the_kept_step_and_gives_the_same(kept, traced, 
 def test_another_training_traces_its_own(kept, traced, monkeypatch):
     train()
     train(identity="another")
+    train(frozen=True)
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     train()
-    assert (len(traced), len(list(kept.iterdir()))) == (3, 3)
+    assert (len(traced), len(list(kept.iterdir()))) == (4, 4)
 
 
 def test_a_graph_that_cannot_be_imported_is_traced_again(kept, traced):

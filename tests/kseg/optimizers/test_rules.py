@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kseg.errors import UsageError
 from kseg.optimizers import build_optimizer, is_norm_or_bias
+from kseg.optimizers.rules import SGD
 from kseg.registry import OPTIMIZERS
 from kseg.schedules import build_schedule
 
@@ -100,6 +101,15 @@ def test_a_second_variable_adds_no_number_and_copies_no_gradient():
     expected = first + 0.5 * (first - 1) - 0.1 * (gradient + 0.1 * first)
     for variable in variables:
         np.testing.assert_allclose(variable, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("nesterov, want", [(False, 0.99), (True, 0.981)])
+def test_nesterov_looks_ahead_along_the_decay_too(nesterov, want):
+    """Without a gradient, by hand: the decay's is 0.1, the velocity -0.01, and ahead of it 0.9 x that - 0.01."""
+    variable = keras.Variable([1.0])
+    optimizer = SGD(learning_rate=0.1, momentum=0.9, nesterov=nesterov, coupled_decay=0.1)
+    optimizer.apply([tf.zeros(1)], [variable])
+    np.testing.assert_allclose(variable, [want], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"sgd", "adamw"}))
