@@ -65,7 +65,7 @@ def assemble(plan: Plan, precision: str, replicas: int) -> Assembly:
     config = plan.config
     schedule, drawing = _schedule(config, plan.steps_per_epoch), Drawing()
     optimizer = _optimizer(config, schedule, loss_scaled=precision == "float16")
-    # Of several machines TensorFlow takes the values that the first one's variables begin with: those are to be drawn.
+    # On several machines TensorFlow sends the first one's initial values to all: they must be there by then.
     later = None if workers.joined() else drawing.later
     network = checkpoints.build_network(config, config.num_classes, precision, later)
     freeze(network, stages=config.freeze_stages, batch_norm=config.freeze_backbone_bn)

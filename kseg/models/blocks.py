@@ -16,9 +16,11 @@ from kseg.models.normalization import BatchNormalization
 
 # Mean of ImageNet's pixels in RGB order, 0..255, as keras.applications' ResNet weights expect it.
 IMAGENET_MEAN = (123.68, 116.779, 103.939)
-StandIn = Callable[[keras.initializers.Initializer], keras.initializers.Initializer]
 BN_MOMENTUM = 0.9  # the reference's (MXNet); Keras' 0.99 leaves the running statistics far behind in short trainings
 BN_EPSILON = 1.001e-5  # that of keras-cv's and keras.applications' ResNets
+
+# Of a kernel's initializer another one, for values that come later: see kseg.drawing.
+StandIn = Callable[[keras.initializers.Initializer], keras.initializers.Initializer]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Style:
         synchronized: batch normalisation over the batch of all replicas, not of each by itself.
         seed: of initial weights and dropout, >= 0.
         on_processor: whether convolutions may go a processor's way, see `kseg.models.convolution.Conv2D`.
-        later: puts another in the place of each kernel's initializer, for values that come later (`kseg.drawing`).
+        later: what stands in for each kernel's initializer; None = nothing does.
     """
 
     dtype: str = "float32"

@@ -1,7 +1,9 @@
 """Flags to a network that is ready to fit; what a training with them does is tested in test_trainer_options."""
 
+import numpy as np
 import pytest
 
+from kseg import checkpoints, workers
 from kseg.assembly import assemble
 from kseg.config import TrainConfig
 from kseg.plan import make_plan
@@ -47,6 +49,19 @@ def test_every_option_reaches_its_part(tiny_data):
     assert (built.model.jit_compile, built.model.aux_loss_weight) == (True, 0.3)
     assert built.network.get_layer("head_conv").compute_dtype == "float16"
     assert len(built.state) == len(built.network.variables) + len(rule.variables) + len(built.average.variables)
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+def test_kernels_are_drawn_later_on_one_machine_alone(machines, tiny_data, monkeypatch):
+    """TensorFlow sends the values that variables begin with from one machine to the others."""
+    given, build = [], checkpoints.build_network
+    monkeypatch.setattr(workers, "joined", lambda: machines > 1)
+    monkeypatch.setattr(
+        checkpoints, "build_network", lambda *arguments: given.append(arguments[3]) or build(*arguments)
+    )
+    kernel = assembled(tiny_data).network.get_layer("head_conv").kernel
+    assert [later is None for later in given] == [machines > 1]
+    assert 0.5 < np.std(kernel) / np.sqrt(2 / np.prod(kernel.shape[:3])) < 2  # He's
 
 
 def test_the_original_s_defaults_need_none_of_it(tiny_data):

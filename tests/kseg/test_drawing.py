@@ -1,4 +1,5 @@
 import gc
+import weakref
 
 import keras
 import numpy as np
@@ -45,16 +46,21 @@ def fails(shape, dtype):
 
 
 @pytest.mark.filterwarnings("error")  # of an exception where nobody can catch it: what collects the executor
-def test_a_failure_while_drawing_is_raised_once_by_the_next_layer_or_at_the_end():
-    for layers in (1, 40):  # the next one may be built before the first has failed
-        drawing = Drawing()
-        with pytest.raises(tf.errors.InvalidArgumentError):
-            network = keras.Sequential([keras.Input((3,))])
-            for _ in range(layers):
-                network.add(keras.layers.Dense(2, kernel_initializer=drawing.later(fails)))
-            drawing.finish(network)
-        del drawing, network
-        gc.collect()
+@pytest.mark.parametrize("at_the_end", [True, False])
+def test_a_failure_while_drawing_is_raised_once(at_the_end):
+    """By `finish`, or by the next kernel's drawing."""
+    drawing = Drawing()
+    gone = weakref.ref(drawing)
+    first = drawing.later(fails)
+    first((2, 3), "float32")
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        if at_the_end:
+            drawing.finish(keras.Sequential())
+        for _ in range(0 if at_the_end else 10_000):
+            drawing.later(keras.initializers.HeNormal(seed=1))((2, 3), "float32")
+    del drawing, first
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_kernel_that_nobody_gets_is_an_error():

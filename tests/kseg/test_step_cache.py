@@ -68,8 +68,8 @@ def train(identity: object = None, dtype: str = "float32", frozen: bool = False,
     batches = tf.data.Dataset.from_tensor_slices((images, masks)).batch(2, drop_remainder=True)
     model = Trainee(network(dtype))
     rule = build_optimizer("adam", **{"learning_rate": 0.01, **optimizer})
-    model.network.layers[2].trainable = not frozen
     rule.build(model.network.trainable_variables)
+    model.network.layers[2].trainable = not frozen
     model.compile(
         optimizer=rule,
         loss=build_loss("cross_entropy+dice", class_weights=None, label_smoothing=0.0),
